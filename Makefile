@@ -1,0 +1,57 @@
+# Everything that people do with a clone. Each target sets up what it needs first; a second run starts at once.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PORT ?= 8000
+ARGS ?=
+PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11 python3.14,$(shell \
+	$(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test test-fast lint format train-embedded clean
+
+help:  ## Lists the targets
+	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
+
+serve: $(VENV)/.serve  ## Serves the embedded model on http://127.0.0.1:$(PORT); options in ARGS
+	$(BIN)/lamps-jax serve --host 127.0.0.1 --port $(PORT) $(ARGS)
+
+test: $(VENV)/.test  ## Runs every test
+	$(BIN)/python -m pytest
+
+test-fast: $(VENV)/.test  ## Runs the tests of the inner loop
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: $(VENV)/.dev  ## Checks style and types, as CI does
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright
+
+format: $(VENV)/.dev  ## Formats the code and mends what ruff can
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+train-embedded: $(VENV)/.serve  ## Trains the embedded model anew (about two hours on two cores)
+	$(BIN)/python -m lamps_jax.embedded.train --out build/embedded-model
+
+clean:  ## Removes the environment and what was built
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "lamps-jax needs Python 3.11 or newer; install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+
+$(VENV)/.serve: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing lamps-jax into $(VENV); the first time takes a minute or two ..."
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/.serve
+	@echo "Installing what the tests need ..."
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $@

@@ -1,0 +1,78 @@
+"""Configuration of the engine: frozen, checked when built, never edited after."""
+
+from dataclasses import dataclass
+
+from lamps_jax.sched.policy import system_named
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerConfig:
+    """Limits under which the scheduler plans.
+
+    Attributes:
+        policy: Name of a system in `lamps_jax.sched.policy.SYSTEMS`.
+        token_budget: Most tokens computed in one step.
+        max_chunk_tokens: Most tokens of one prefill chunk.
+        max_num_seqs: Most requests running at once.
+        max_model_len: Most tokens of one request, prompt and results included.
+        max_calls: Most API calls of one request; further ones get an error as their result.
+    """
+
+    policy: str = "preserve"
+    token_budget: int = 512
+    max_chunk_tokens: int = 256
+    max_num_seqs: int = 32
+    max_model_len: int = 1024
+    max_calls: int = 16
+
+    def __post_init__(self) -> None:
+        system_named(self.policy)
+        for name in ("token_budget", "max_chunk_tokens", "max_num_seqs", "max_model_len"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        if self.max_calls < 0:
+            raise ValueError(f"max_calls must be 0 or more, got {self.max_calls}")
+        if self.token_budget < self.max_num_seqs:
+            raise ValueError(
+                f"token_budget must let every running request decode, got {self.token_budget} for {self.max_num_seqs} requests; "
+                "raise token_budget or lower max_num_seqs"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """Everything the engine is told at start-up beside the model.
+
+    Attributes:
+        block_size: Tokens in one KV block.
+        num_blocks: Blocks in the pool, the null block included; None sizes it so that every running request may be full.
+        dtype: Type of the weights' matrices: float32, bfloat16 or float16.
+        compile_cache: Directory of compiled programs; empty for none.
+    """
+
+    scheduler: SchedulerConfig = SchedulerConfig()
+    block_size: int = 16
+    num_blocks: int | None = None
+    dtype: str = "float32"
+    compile_cache: str = ""
+
+    def __post_init__(self) -> None:
+        if self.block_size < 1:
+            raise ValueError(f"block_size must be positive, got {self.block_size}")
+        if self.num_blocks is not None and (self.num_blocks - 1) * self.block_size < self.scheduler.max_model_len:
+            raise ValueError(
+                f"{self.num_blocks} KV blocks of {self.block_size} tokens (one of them unusable) cannot hold one request of "
+                f"max_model_len {self.scheduler.max_model_len}; use at least {self.min_num_blocks} blocks or lower max_model_len"
+            )
+        if self.dtype not in ("float32", "bfloat16", "float16"):
+            raise ValueError(f"dtype must be float32, bfloat16 or float16, got {self.dtype!r}")
+
+    @property
+    def min_num_blocks(self) -> int:
+        """Blocks that hold one full request, and the null block."""
+        return self.max_blocks_per_request + 1
+
+    @property
+    def max_blocks_per_request(self) -> int:
+        """Blocks that hold `max_model_len` tokens: the width of a block table."""
+        return -(-self.scheduler.max_model_len // self.block_size)

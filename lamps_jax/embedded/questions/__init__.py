@@ -1,0 +1,1 @@
+"""Questions with the calls and answers that a good model gives: training text and its held-out counterpart, one file per subject."""

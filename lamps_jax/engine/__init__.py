@@ -1,0 +1,1 @@
+"""The loop: schedule → execute → update. Start reading at `engine.py`."""

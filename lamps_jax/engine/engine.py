@@ -1,0 +1,250 @@
+"""The loop: schedule → execute → update. Start reading here.
+
+A request is a list of tokens of which more and more are computed (`sched.scheduler` decides which, `jax_executor` computes them).
+Each sampled token is turned into text (`text_stream`); where the text ends in a call, the request leaves the batch, `api_runner`
+runs the tool, and the request comes back with the result's tokens appended.
+
+Server, offline `LLM` and tests run this same class; they differ in the executor, the runner of tools and the clock they pass.
+"""
+
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from lamps_jax.engine.api_runner import ApiOutcome
+from lamps_jax.engine.events import ApiCall, Event, EventSink, RequestOutput
+from lamps_jax.engine.text_stream import TextStream
+from lamps_jax.metrics import Timestamps
+from lamps_jax.models.tokenizer import Tokenizer
+from lamps_jax.sched.plan import StepPlan, StepResult
+from lamps_jax.sched.request import FinishReason, Request, RequestState, SamplingParams
+from lamps_jax.sched.scheduler import Scheduler
+from lamps_jax.tools.call_format import WrittenCall, parse_arguments, render_result
+from lamps_jax.tools.tool import Tool, ToolError
+
+logger = logging.getLogger(__name__)
+
+Clock = Callable[[], float]
+"""Seconds since some fixed moment."""
+
+
+class Executor(Protocol):
+    """Runs plans in the order in which they are submitted."""
+
+    def submit(self, plan: StepPlan) -> Any:
+        """Starts a step; returns what `collect` takes."""
+        ...
+
+    def collect(self, handle: Any) -> StepResult:
+        """Waits for the step's samples."""
+        ...
+
+
+class ApiRunner(Protocol):
+    """Runs tools while the loop goes on; each call once."""
+
+    def start(self, request_id: str, tool: Tool, arguments: dict[str, Any]) -> None:
+        """Begins a call."""
+        ...
+
+    def poll(self) -> list[ApiOutcome]:
+        """Calls that ended since the last poll."""
+        ...
+
+    def cancel(self, request_id: str) -> None:
+        """Forgets the calls of a request."""
+        ...
+
+    def next_deadline_s(self) -> float | None:
+        """When `poll` will have something to say even if no tool returns."""
+        ...
+
+
+@dataclass(slots=True)
+class _LiveRequest:
+    """A request that has not ended, with what the engine, unlike the scheduler, knows of it."""
+
+    request: Request
+    output: RequestOutput
+    stream: TextStream
+    on_event: EventSink
+    client_tools: Mapping[str, Tool]
+    tool_state: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+class Engine:
+    """Serves many requests at once. Everything but `wake_up` is to be called from one thread."""
+
+    def __init__(
+        self,
+        *,
+        scheduler: Scheduler,
+        executor: Executor,
+        api_runner: ApiRunner,
+        tokenizer: Tokenizer,
+        tools: Mapping[str, Tool],
+        eos_token_ids: tuple[int, ...],
+        clock: Clock = time.monotonic,
+    ):
+        self.scheduler, self.tokenizer, self.tools, self.clock = scheduler, tokenizer, tools, clock
+        self._executor, self._api_runner = executor, api_runner
+        self._eos_token_ids = frozenset(eos_token_ids)
+        self._live: dict[str, _LiveRequest] = {}
+        self._ids = itertools.count()
+        self._in_flight: Any = None
+        self._wake_up = threading.Event()
+
+    @property
+    def num_unfinished(self) -> int:
+        """Requests that have not ended."""
+        return len(self._live)
+
+    def add(
+        self,
+        prompt_token_ids: list[int],
+        sampling: SamplingParams,
+        *,
+        on_event: EventSink,
+        client_tools: Mapping[str, Tool] | None = None,
+        recognise_calls: bool = True,
+    ) -> str:
+        """Queues a request; returns its id.
+
+        Args:
+            client_tools: Tools that whoever asks runs themselves: the request ends where it calls one. They go before the
+                engine's own tools of the same name.
+            recognise_calls: Without it calls are plain text.
+
+        Raises:
+            ValueError: If the prompt is empty or too long for the model's context.
+        """
+        request_id, now = f"request-{next(self._ids)}", self.clock()
+        request = Request(request_id, now, list(prompt_token_ids), sampling)
+        self.scheduler.add(request)
+        client_tools = client_tools or {}
+        names = frozenset((*self.tools, *client_tools)) if recognise_calls else frozenset[str]()
+        stream = TextStream(self.tokenizer.stream(request.token_ids), tools=names, stop=sampling.stop)
+        output = RequestOutput(request_id, len(prompt_token_ids), Timestamps(now))
+        self._live[request_id] = _LiveRequest(request, output, stream, on_event, client_tools)
+        return request_id
+
+    def abort(self, request_id: str) -> None:
+        """Ends a request in whatever state it is; one that has ended already is left alone."""
+        if live := self._live.get(request_id):
+            self._finish(live, FinishReason.ABORT)
+
+    def fail_all(self, message: str) -> None:
+        """Ends every request with an error: for when the loop cannot go on."""
+        for live in list(self._live.values()):
+            live.output.error = message
+            self._finish(live, FinishReason.ERROR)
+
+    def step(self) -> bool:
+        """One turn of the loop; False if there was nothing to do, and there will not be before a tool returns or somebody asks.
+
+        The next step is submitted before the last one is collected, so that the device computes while Python decides.
+        """
+        outcomes = self._api_runner.poll()
+        for outcome in outcomes:
+            self._resume(outcome)
+        plan = self.scheduler.schedule(self.clock())
+        submitted = self._executor.submit(plan) if plan else None
+        collected, self._in_flight = self._in_flight, submitted
+        if collected is not None:
+            for request, token_id in self.scheduler.update(self._executor.collect(collected), self.clock()):
+                self._take_token(self._live[request.request_id], token_id)
+        return bool(outcomes or submitted or collected)
+
+    def wake_up(self) -> None:
+        """Ends a `wait`; may be called from any thread."""
+        self._wake_up.set()
+
+    def wait(self, timeout_s: float | None = None) -> None:
+        """Sleeps until `wake_up`, the first time-out of a tool, or `timeout_s`."""
+        deadline = self._api_runner.next_deadline_s()
+        limits = [] if timeout_s is None else [timeout_s]
+        limits += [] if deadline is None else [max(0.0, deadline - self.clock())]
+        self._wake_up.wait(min(limits, default=None))
+        self._wake_up.clear()
+
+    def _take_token(self, live: _LiveRequest, token_id: int) -> None:
+        request, output, sampling = live.request, live.output, live.request.sampling
+        now = output.timestamps.last_token_s = self.clock()
+        if output.timestamps.first_token_s is None:
+            output.timestamps.first_token_s = now
+        output.token_ids.append(token_id)
+        step = live.stream.push(token_id, stop_allowed=request.num_sampled_tokens >= sampling.min_tokens)
+        self._show(live, step.text)
+        if step.stopped or (token_id in self._eos_token_ids and not sampling.ignore_eos):
+            self._finish(live, FinishReason.STOP, flush=not step.stopped)
+        elif request.num_sampled_tokens == sampling.max_tokens or self.scheduler.room_tokens(request) < 0:
+            self._finish(live, FinishReason.LENGTH)
+        elif step.call is not None:
+            self._call(live, step.call, step.token_text)
+
+    def _show(self, live: _LiveRequest, text: str) -> None:
+        if text:
+            live.output.text += text
+            live.on_event(Event("text", live.output, text=text))
+
+    def _call(self, live: _LiveRequest, written: WrittenCall, token_text: str) -> None:
+        """Ends a request at a call that its client runs; otherwise takes it out of the batch and starts the tool."""
+        output = live.output
+        tool = live.client_tools.get(written.name) or self.tools[written.name]
+        call = ApiCall(f"call_{output.request_id}_{len(output.calls)}", tool.name, {}, written.arguments, self.clock())
+        problem = None
+        try:
+            call.arguments = parse_arguments(tool, written.arguments)
+        except ToolError as error:
+            problem = f"error: {error}"
+        if len(output.calls) >= self.scheduler.config.max_calls:
+            problem = f"error: no more than {self.scheduler.config.max_calls} calls are allowed"
+        output.calls.append(call)
+        if written.name in live.client_tools:
+            live.on_event(Event("call", output, call=call))
+            self._finish(live, FinishReason.TOOL_CALLS)
+            return
+        call.handling = self.scheduler.api_called(output.request_id, self.clock())
+        if written.surplus:
+            kept = token_text.removesuffix(written.surplus)
+            self.scheduler.replace_last_token(output.request_id, self.tokenizer.encode_text(kept))
+        live.on_event(Event("call", output, call=call))
+        if problem:
+            self._resume(ApiOutcome(output.request_id, problem, failed=True, duration_s=0.0))
+            return
+        state = {"state": live.tool_state.setdefault(tool.name, {})} if tool.stateful else {}
+        self._api_runner.start(output.request_id, tool, {**call.arguments, **state})
+
+    def _resume(self, outcome: ApiOutcome) -> None:
+        """Gives a request the result of its call and queues it again."""
+        live = self._live.get(outcome.request_id)
+        if live is None:
+            return
+        call = live.output.calls[-1]
+        call.result, call.failed, call.duration_s = outcome.result, outcome.failed, outcome.duration_s
+        call.handling = live.request.handling  # want of memory may have turned preserve into discard
+        live.output.timestamps.api_s += outcome.duration_s
+        live.on_event(Event("result", live.output, call=call))
+        room = self.scheduler.room_tokens(live.request)
+        if room <= 0:
+            self._finish(live, FinishReason.LENGTH)
+            return
+        token_ids = self.tokenizer.encode_text(render_result(outcome.result))[:room]
+        live.stream.inject(token_ids)
+        self.scheduler.api_returned(outcome.request_id, token_ids, self.clock())
+
+    def _finish(self, live: _LiveRequest, reason: FinishReason, *, flush: bool = True) -> None:
+        request_id = live.output.request_id
+        if flush and reason in (FinishReason.STOP, FinishReason.LENGTH):
+            self._show(live, live.stream.flush())
+        if live.request.state is RequestState.IN_API_CALL:
+            self._api_runner.cancel(request_id)
+        self.scheduler.finish(request_id, reason, self.clock())
+        del self._live[request_id]
+        live.output.finish_reason = reason
+        live.output.timestamps.finished_s = self.clock()
+        live.on_event(Event("finished", live.output))

@@ -1,0 +1,81 @@
+"""What the engine reports of a request while it runs, and the whole of it at the end."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from lamps_jax.metrics import Timestamps
+from lamps_jax.sched.request import FinishReason, Handling
+
+
+@dataclass(slots=True)
+class ApiCall:
+    """One call of a tool.
+
+    Attributes:
+        arguments: By name, as the tool's schema has them.
+        written: The arguments as the model wrote them.
+        result: What the model was given; None while the tool runs, and for a call that the client runs.
+        failed: Whether `result` tells of an error.
+        handling: What became of the request's blocks meanwhile; None for a call that the client runs.
+    """
+
+    call_id: str
+    name: str
+    arguments: dict[str, Any]
+    written: str
+    started_s: float
+    result: str | None = None
+    failed: bool = False
+    duration_s: float | None = None
+    handling: Handling | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The call as the endpoint and `--json` show it."""
+        return {
+            "id": self.call_id,
+            "name": self.name,
+            "arguments": self.arguments,
+            "result": self.result,
+            "failed": self.failed,
+            "duration_s": None if self.duration_s is None else round(self.duration_s, 6),
+            "handling": None if self.handling is None else self.handling.value,
+        }
+
+
+@dataclass(slots=True)
+class RequestOutput:
+    """All that a request has yielded so far; complete once `finish_reason` is set.
+
+    Attributes:
+        text: What the model wrote, without its calls.
+        token_ids: Sampled tokens, those of calls included.
+    """
+
+    request_id: str
+    num_prompt_tokens: int
+    timestamps: Timestamps
+    text: str = ""
+    token_ids: list[int] = field(default_factory=list)
+    calls: list[ApiCall] = field(default_factory=list)
+    finish_reason: FinishReason | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A change of a request's output.
+
+    Attributes:
+        kind: ``text``: `text` was added. ``call``: `call` has begun. ``result``: `call` has its result. ``finished``: no more
+            will come.
+    """
+
+    kind: Literal["text", "call", "result", "finished"]
+    output: RequestOutput
+    text: str = ""
+    call: ApiCall | None = None
+
+
+EventSink = Callable[[Event], None]
+"""Takes the events of one request, on the engine's thread; must return soon and not raise."""

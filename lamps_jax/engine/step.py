@@ -1,0 +1,97 @@
+"""The jitted programs: prefill chunk and decode. Pure functions of weights, packed integers, the pool and the last tokens.
+
+The pool and the last tokens are donated: they are updated in place, and the arrays passed in are gone. A pool that XLA copied
+instead would show in the programs' memory analysis.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int
+
+from lamps_jax.engine.batch import FROM_DEVICE, HEADER, Field
+from lamps_jax.engine.sampling import SamplingRows, sample
+from lamps_jax.kv_cache.pool import LayerBlocks, Pool, write
+from lamps_jax.models.attention.select import PagedAttention
+from lamps_jax.models.weights import bind
+from lamps_jax.sched.block_manager import NULL_BLOCK
+
+Program = Callable[[tuple[Array, ...], Pool, Array, Any], tuple[Pool, Array, Array]]
+"""``(weights, pool, last_tokens, packed) -> (pool, last_tokens, sampled)``"""
+
+
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """The two programs of a model, each compiled once for each shape of its packed integers."""
+
+    prefill: Program
+    decode: Program
+
+
+def make_programs(
+    graph: nnx.GraphDef,
+    parameter_names: tuple[str, ...],
+    attention: PagedAttention,
+    *,
+    block_size: int,
+    max_blocks: int,
+    eos_token_ids: tuple[int, ...],
+) -> Programs:
+    """Programs of the model `graph`, whose weights come as a flat tuple in the order of `parameter_names`."""
+
+    def forward(
+        weights: tuple[Array, ...],
+        pool: Pool,
+        token_ids: Int[Array, "batch length"],
+        positions: Int[Array, "batch length"],
+        valid: Bool[Array, "batch length"],
+        table: Int[Array, "batch max_blocks"],
+    ) -> tuple[Any, Float[Array, "batch length hidden"], Pool]:
+        model = bind(graph, dict(zip(parameter_names, weights, strict=True)))
+        block_ids = jnp.where(valid, jnp.take_along_axis(table, positions // block_size, axis=1), NULL_BLOCK).reshape(-1)
+        slots = (positions % block_size).reshape(-1)
+
+        def attend(q: Array, k: Array, v: Array, blocks: LayerBlocks) -> tuple[Array, LayerBlocks]:
+            blocks = write(blocks, k.reshape(-1, *k.shape[2:]), v.reshape(-1, *v.shape[2:]), block_ids, slots)
+            return attention(q, blocks, table, positions), blocks
+
+        hidden, pool = model(token_ids, positions, pool, attend)
+        return model, hidden, pool
+
+    def prefill(weights: tuple[Array, ...], pool: Pool, last_tokens: Array, packed: Array) -> tuple[Pool, Array, Array]:
+        header, tokens, table = jnp.split(packed, [HEADER, packed.shape[0] - max_blocks])
+        start, length = header[Field.POSITION], header[Field.LENGTH]
+        offsets = jnp.arange(tokens.shape[0])
+        positions = start + jnp.minimum(offsets, length - 1)  # padding adds nothing to the attention's trip count
+        model, hidden, pool = forward(weights, pool, tokens[None], positions[None], (offsets < length)[None], table[None])
+        logits = model.logits(lax.dynamic_slice_in_dim(hidden[0], length - 1, 1))
+        sampled = sample(logits, _sampling_rows(header[None], (start + length)[None]), eos_token_ids)
+        slot = jnp.where(header[Field.SAMPLE] != 0, header[Field.SLOT], last_tokens.shape[0] - 1)
+        return pool, last_tokens.at[slot].set(sampled[0]), sampled
+
+    def decode(weights: tuple[Array, ...], pool: Pool, last_tokens: Array, packed: Array) -> tuple[Pool, Array, Array]:
+        header, table = packed[:, :HEADER], packed[:, HEADER:]
+        slots, positions = header[:, Field.SLOT], header[:, Field.POSITION]
+        tokens = jnp.where(header[:, Field.TOKEN] == FROM_DEVICE, last_tokens[slots], header[:, Field.TOKEN])
+        valid = slots < last_tokens.shape[0] - 1
+        model, hidden, pool = forward(weights, pool, tokens[:, None], positions[:, None], valid[:, None], table)
+        sampled = sample(model.logits(hidden[:, 0]), _sampling_rows(header, positions + 1), eos_token_ids)
+        return pool, last_tokens.at[slots].set(sampled), sampled
+
+    return Programs(jax.jit(prefill, donate_argnums=(1, 2)), jax.jit(decode, donate_argnums=(1, 2)))
+
+
+def _sampling_rows(header: Int[Array, "batch fields"], position: Int[Array, " batch"]) -> SamplingRows:
+    return SamplingRows(
+        temperature=lax.bitcast_convert_type(header[:, Field.TEMPERATURE], jnp.float32),
+        top_p=lax.bitcast_convert_type(header[:, Field.TOP_P], jnp.float32),
+        top_k=header[:, Field.TOP_K],
+        seed=lax.bitcast_convert_type(header[:, Field.SEED], jnp.uint32),
+        position=position,
+        ban_eos=header[:, Field.BAN_EOS] != 0,
+    )

@@ -1,0 +1,57 @@
+"""From the timestamps of a request to latencies: one formula each. All times are in seconds."""
+
+from dataclasses import asdict, dataclass
+
+
+@dataclass(slots=True)
+class Timestamps:
+    """When things happened to a request, on the engine's clock.
+
+    Attributes:
+        api_s: Time spent in API calls, summed.
+    """
+
+    arrival_s: float
+    first_token_s: float | None = None
+    last_token_s: float | None = None
+    finished_s: float | None = None
+    api_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Latencies:
+    """The latencies of a finished request; None where it yielded too few tokens to have one.
+
+    Attributes:
+        ttft_s: Arrival to first sampled token.
+        tpot_s: Mean gap between tokens after the first, calls included.
+        e2e_s: Arrival to end, calls included.
+        service_s: The same without the time in calls.
+        api_s: Time in calls.
+    """
+
+    ttft_s: float | None
+    tpot_s: float | None
+    e2e_s: float
+    service_s: float
+    api_s: float
+
+    def as_dict(self) -> dict[str, float | None]:
+        """The latencies by name, to the microsecond."""
+        return {name: None if value is None else round(value, 6) for name, value in asdict(self).items()}
+
+
+def latencies(times: Timestamps, num_tokens: int) -> Latencies:
+    """The latencies of a finished request that sampled `num_tokens` tokens.
+
+    Raises:
+        ValueError: If the request has not finished.
+    """
+    if times.finished_s is None:
+        raise ValueError("the request has not finished")
+    e2e_s = times.finished_s - times.arrival_s
+    ttft_s = tpot_s = None
+    if times.first_token_s is not None and times.last_token_s is not None:
+        ttft_s = times.first_token_s - times.arrival_s
+        tpot_s = (times.last_token_s - times.first_token_s) / (num_tokens - 1) if num_tokens > 1 else None
+    return Latencies(ttft_s, tpot_s, e2e_s, e2e_s - times.api_s, times.api_s)

@@ -1,0 +1,1 @@
+"""The models: how each architecture computes, and how its weights and text come in from a directory."""

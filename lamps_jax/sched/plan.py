@@ -1,0 +1,71 @@
+"""What the scheduler tells the executor to do in one step, and what the executor reports: plain values only."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lamps_jax.sched.request import SamplingParams
+
+
+@dataclass(frozen=True, slots=True)
+class PrefillChunk:
+    """A stretch of known tokens of one request to be computed.
+
+    Attributes:
+        start: Position of the first of `token_ids`; everything before it is computed.
+        block_ids: All blocks of the request, in order; they hold at least ``start + len(token_ids)`` tokens.
+        sample: Whether the chunk ends the known tokens, so that the next one is sampled.
+        ban_eos: Whether the end-of-text token may not be sampled yet.
+    """
+
+    request_id: str
+    slot: int
+    token_ids: Sequence[int]
+    start: int
+    block_ids: Sequence[int]
+    sampling: SamplingParams
+    sample: bool
+    ban_eos: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Decode:
+    """One new token of a running request.
+
+    Attributes:
+        token_id: The input; None takes the token that the step before sampled in `slot`, which is still on the device.
+        position: Of the input.
+        block_ids: All blocks of the request, in order; only blocks at the end are new since its last chunk or decode.
+        ban_eos: As in `PrefillChunk`.
+    """
+
+    request_id: str
+    slot: int
+    token_id: int | None
+    position: int
+    block_ids: Sequence[int]
+    ban_eos: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StepPlan:
+    """One step. Chunks run before decodes; blocks freed since the last plan may be in use again in this one."""
+
+    step_id: int
+    prefills: tuple[PrefillChunk, ...]
+    decodes: tuple[Decode, ...]
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens computed by the step."""
+        return sum(len(chunk.token_ids) for chunk in self.prefills) + len(self.decodes)
+
+    def __bool__(self) -> bool:
+        return bool(self.prefills or self.decodes)
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """Tokens that one step sampled, by request."""
+
+    step_id: int
+    sampled: dict[str, int]

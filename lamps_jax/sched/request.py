@@ -1,0 +1,126 @@
+"""A request: one prompt and all it yields, calls included, with the account of what is computed and where it lies."""
+
+import enum
+from dataclasses import dataclass, field
+
+
+class RequestState(enum.Enum):
+    """Where a request is in its life."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    IN_API_CALL = "in API call"
+    FINISHED = "finished"
+
+
+class Handling(enum.Enum):
+    """What becomes of a request's blocks while its API call runs."""
+
+    PRESERVE = "preserve"
+    DISCARD = "discard"
+
+
+class FinishReason(enum.Enum):
+    """Why a request ended."""
+
+    STOP = "stop"
+    LENGTH = "length"
+    TOOL_CALLS = "tool_calls"
+    ABORT = "abort"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingParams:
+    """How tokens are chosen and when a request ends.
+
+    Attributes:
+        max_tokens: Tokens that may be sampled; tokens of tool results do not count. None: up to the model's context.
+        temperature: 0 takes the likeliest token.
+        top_p: Smallest set of tokens whose probabilities reach this sum.
+        top_k: So many likeliest tokens; 0 takes all.
+        seed: Same seed, same prompt: same tokens, whatever else the engine does meanwhile.
+        stop: Texts that end the request; they are not part of its output.
+        ignore_eos: Goes on after the end-of-text token.
+        min_tokens: Neither end-of-text nor a stop text ends the request before so many sampled tokens.
+    """
+
+    max_tokens: int | None = None
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+    ignore_eos: bool = False
+    min_tokens: int = 0
+
+    def __post_init__(self) -> None:
+        _check(self.max_tokens is None or self.max_tokens >= 1, "max_tokens", "at least 1", self.max_tokens)
+        _check(0.0 <= self.temperature <= 10.0, "temperature", "between 0 and 10", self.temperature)
+        _check(0.0 < self.top_p <= 1.0, "top_p", "above 0 and at most 1", self.top_p)
+        _check(0 <= self.top_k < 2**31, "top_k", "0 (off) or more", self.top_k)
+        _check(0 <= self.seed < 2**32, "seed", "between 0 and 2**32 - 1", self.seed)
+        _check(len(self.stop) <= 16 and all(self.stop), "stop", "at most 16 texts, none empty", list(self.stop))
+        most = self.max_tokens if self.max_tokens is not None else float("inf")
+        _check(0 <= self.min_tokens <= most, "min_tokens", f"between 0 and max_tokens ({self.max_tokens})", self.min_tokens)
+
+
+def _check(holds: bool, name: str, allowed: str, value: object) -> None:
+    if not holds:
+        raise ValueError(f"{name} must be {allowed}, got {value!r}")
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """One prompt and all it yields.
+
+    Attributes:
+        arrival_s: When it was added, on the engine's clock; the order of service.
+        token_ids: Prompt, sampled tokens and tokens of tool results, in order.
+        num_computed_tokens: Leading tokens whose keys and values the pool holds, or will hold once the submitted steps have run.
+        num_pending_samples: Tokens that submitted steps will still sample.
+        num_stale_samples: So many of the next collected samples belong to a step that should not have been; they are dropped.
+        num_sampled_tokens: Sampled tokens, the ones that `max_tokens` bounds.
+        block_ids: Device blocks, in the order of the tokens that they hold.
+        slot: Row of the device's per-request state while running.
+        order: Rank of arrival.
+        queued_order: Rank of the last time it joined the queue.
+        queue_ticket: Number of its valid entry in the scheduler's queue.
+        num_tokens_once_computed: Most tokens it ever had computed; what is computed again below that was recomputed.
+    """
+
+    request_id: str
+    arrival_s: float
+    token_ids: list[int]
+    sampling: SamplingParams
+    handling: Handling = Handling.PRESERVE
+    state: RequestState = RequestState.WAITING
+    finish_reason: FinishReason | None = None
+    num_prompt_tokens: int = 0
+    num_computed_tokens: int = 0
+    num_pending_samples: int = 0
+    num_stale_samples: int = 0
+    num_sampled_tokens: int = 0
+    num_preemptions: int = 0
+    num_recomputed_tokens: int = 0
+    block_ids: list[int] = field(default_factory=list)
+    slot: int | None = None
+    order: int = 0
+    queued_order: int = 0
+    queue_ticket: int = 0
+    num_tokens_once_computed: int = 0
+
+    def __post_init__(self) -> None:
+        self.num_prompt_tokens = len(self.token_ids)
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens known now or sampled by steps already submitted."""
+        return len(self.token_ids) + self.num_pending_samples
+
+    @property
+    def max_tokens_left(self) -> float:
+        """Tokens that may still be sampled, counting those under way."""
+        if self.sampling.max_tokens is None:
+            return float("inf")
+        return self.sampling.max_tokens - self.num_sampled_tokens - self.num_pending_samples
