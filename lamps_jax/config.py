@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from lamps_jax.sched.policy import system_named
-
 
 @dataclass(frozen=True, slots=True)
 class SchedulerConfig:
@@ -26,7 +24,6 @@ class SchedulerConfig:
     max_calls: int = 16
 
     def __post_init__(self) -> None:
-        system_named(self.policy)
         for name in ("token_budget", "max_chunk_tokens", "max_num_seqs", "max_model_len"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")

@@ -40,9 +40,7 @@ def make_batch(
 ) -> Rows:
     """The batch of `step`."""
     rng = random.Random(f"{seed} {step} {split}")
-    batch = Rows(
-        np.zeros((rows, length + 1), np.int32), np.zeros((rows, length), np.int32), np.zeros((rows, length), np.float32)
-    )
+    batch = Rows(np.zeros((rows, length + 1), np.int32), np.zeros((rows, length), np.int32), np.zeros((rows, length), np.float32))
     used, num_drawn = [0] * rows, 0
     while num_drawn < FILL * rows * length:
         token_ids, own = encode(tokenizer, draw(rng, split), separator="\n" if rng.random() < 0.8 else " ")
@@ -63,7 +61,9 @@ def encode(tokenizer: PreTrainedTokenizerFast, question: Question, *, separator:
         ids = tokenizer.encode(piece.text, add_special_tokens=False)
         token_ids += ids
         own += [piece.own] * len(ids)
-    return [*token_ids, tokenizer.eos_token_id], [*own, True]
+    end = tokenizer.eos_token_id
+    assert isinstance(end, int)
+    return [*token_ids, end], [*own, True]
 
 
 def _place(batch: Rows, row: int, start: int, token_ids: list[int], own: list[bool], *, joined: bool) -> None:

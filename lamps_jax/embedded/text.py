@@ -43,9 +43,19 @@ GENERATORS: dict[str, tuple[Callable[[random.Random, Split], Question], float]] 
 """Each kind of question with its share of the training text."""
 
 _FAILURES = (
-    "timed out after 10 s", "timed out after 2 s", "timed out after 30 s", "division by zero", "result too large", "the tool is not available",
-    "no such date", "the expression is too long", "unknown command", "too many calls", "connection refused", "the tool failed",
-)  # fmt: skip
+    "timed out after 10 s",
+    "timed out after 2 s",
+    "timed out after 30 s",
+    "division by zero",
+    "result too large",
+    "the tool is not available",
+    "no such date",
+    "the expression is too long",
+    "unknown command",
+    "too many calls",
+    "connection refused",
+    "the tool failed",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The embedded model's tokenizer: a small byte-level BPE in which spaces, digits and signs stand alone.
 
-A name is therefore cut into the same tokens wherever it stands, after a space, a parenthesis or a quote, so that copying it from a
-question into a call is copying tokens.
+A name is therefore cut into the same tokens wherever it stands, after a space, a parenthesis or a quote, so that copying it from
+a question into a call is copying tokens.
 """
 
 import random

@@ -1,7 +1,7 @@
 """Trains the embedded model: ``python -m lamps_jax.embedded.train --out DIR``.
 
-Interrupted at any moment, the same command goes on from the last checkpoint in ``DIR/checkpoints`` and ends with the same weights:
-each batch is a pure function of the seed and the step. About two hours on two CPU cores.
+Interrupted at any moment, the same command goes on from the last checkpoint in ``DIR/checkpoints`` and ends with the same
+weights: each batch is a pure function of the seed and the step. About two hours on two CPU cores.
 """
 
 import functools
@@ -78,7 +78,7 @@ class TrainingConfig:
 DEFAULTS = TrainingConfig()
 
 
-def make_optimizer(config: TrainingConfig, parameters: Parameters) -> optax.GradientTransformation:
+def make_optimizer(config: TrainingConfig) -> optax.GradientTransformation:
     """Muon for the matrices inside the blocks, Adam for the rest; the learning rate warms up, stays, and falls to zero.
 
     Source: Jordan et al., 2024, Muon; ``consistent_rms`` 0.2 as in Liu et al., 2025, Muon is scalable for LLM training.
@@ -92,10 +92,13 @@ def make_optimizer(config: TrainingConfig, parameters: Parameters) -> optax.Grad
         ],
         [config.warmup_steps, config.steps - decay_steps],
     )
-    dimensions = {
-        name: contrib.MuonDimensionNumbers(1, 0) if value.ndim == 2 and name.startswith("blocks.") else None
-        for name, value in parameters.items()
-    }
+
+    def dimensions(parameters: Any) -> Any:
+        return {
+            name: contrib.MuonDimensionNumbers(1, 0) if value.ndim == 2 and name.startswith("blocks.") else None
+            for name, value in parameters.items()
+        }
+
     muon = contrib.muon(
         schedule,
         weight_decay=config.weight_decay,
@@ -126,7 +129,7 @@ def train(config: TrainingConfig, out: Path, *, progress: Progress) -> None:
     """Trains to the end of `config`, from the last checkpoint in `out` if there is one, and writes a Hugging Face directory."""
     tokenizer = train_tokenizer(vocab_size=config.vocab_size, num_questions=8000, seed=config.seed)
     graph, parameters = initial_parameters(lambda: GPTJ(config.model, rngs=nnx.Rngs(config.seed)))
-    optimizer = make_optimizer(config, parameters)
+    optimizer = make_optimizer(config)
     state = {"parameters": parameters, "optimizer": optimizer.init(parameters)}
     loss_of = functools.partial(batch_loss, graph, config.num_layers)
 

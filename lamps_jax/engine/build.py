@@ -16,6 +16,7 @@ from lamps_jax.models.registry import LoadedModel, load_model
 from lamps_jax.models.tokenizer import Tokenizer
 from lamps_jax.models.weights import CheckpointError
 from lamps_jax.sched.block_manager import BlockManager
+from lamps_jax.sched.policy import system_named
 from lamps_jax.sched.scheduler import Scheduler
 from lamps_jax.tools.tool import Tool
 
@@ -46,12 +47,13 @@ def build_engine(
 
     Raises:
         CheckpointError: If the directory does not hold a model that can be run.
+        ValueError: If there is no policy of the configured name.
     """
+    system_named(config.scheduler.policy)  # a wrong name should not have to wait for the weights
     if config.compile_cache:
         use_compile_cache(Path(config.compile_cache))
-    tokenizer = Tokenizer.from_directory(directory) if directory.is_dir() else None
     model = load_model(directory, dtype=config.dtype, progress=lambda done, total: progress("loading weights", done, total))
-    assert tokenizer is not None  # load_model refuses a directory that does not exist
+    tokenizer = Tokenizer.from_directory(directory)
     if tokenizer.vocab_size > model.config.vocab_size:
         raise CheckpointError(
             f"the tokenizer in {directory} has {tokenizer.vocab_size} tokens, the model {model.config.vocab_size}; "
@@ -78,11 +80,10 @@ def assemble_engine(
         model.name, model.weight_bytes / 1e6, num_blocks, config.block_size, num_blocks * executor.block_bytes / 1e6,
     )  # fmt: skip
     executor.warm_up(lambda done, total: progress("compiling", done, total))
-    api_runner = ThreadApiRunner(wake_up=lambda: engine.wake_up())
     engine = Engine(
         scheduler=Scheduler(limits, BlockManager(num_blocks, config.block_size)),
         executor=executor,
-        api_runner=api_runner,
+        api_runner=ThreadApiRunner(wake_up=lambda: engine.wake_up()),
         tokenizer=tokenizer,
         tools={tool.name: tool for tool in tools},
         eos_token_ids=model.eos_token_ids,

@@ -28,7 +28,7 @@ class StepHandle:
 
 
 class JaxExecutor:
-    """Executes one plan after the other, in order. To be used from one thread only: donation leaves no second reader a valid pool."""
+    """Executes one plan after the other. To be used from one thread only: donation leaves no second reader a valid pool."""
 
     def __init__(self, model: LoadedModel, config: EngineConfig, *, num_blocks: int):
         # A matrix-vector product in bfloat16 falls off the CPU's fast path, so a batch of one is padded to two there.

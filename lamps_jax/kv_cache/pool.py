@@ -19,9 +19,7 @@ Pool: TypeAlias = tuple[LayerBlocks, ...]
 """All layers."""
 
 
-def allocate(
-    num_layers: int, num_blocks: int, num_heads: int, block_size: int, head_dim: int, *, dtype: DTypeLike
-) -> Pool:
+def allocate(num_layers: int, num_blocks: int, num_heads: int, block_size: int, head_dim: int, *, dtype: DTypeLike) -> Pool:
     """A zeroed pool for keys and values of `dtype`."""
     shape, storage = (num_blocks, num_heads, block_size, head_dim), storage_dtype(dtype)
     return tuple((jnp.zeros(shape, storage), jnp.zeros(shape, storage)) for _ in range(num_layers))

@@ -5,7 +5,7 @@ Source: Wang and Komatsuzaki, 2021, GPT-J-6B; parameter names and configuration 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -61,7 +61,7 @@ class GPTJConfig:
             raise ValueError(f"rotary_dim must be even and at most the head size {self.head_dim}, got {self.rotary_dim}")
 
     @classmethod
-    def from_hf(cls, config: Mapping[str, Any]) -> Self:
+    def from_hf(cls, config: Mapping[str, Any]) -> "GPTJConfig":
         """Reads the keys of a Hugging Face ``config.json``.
 
         Raises:

@@ -68,7 +68,9 @@ def load_model(
     return LoadedModel(directory.resolve().name, graph, tuple(parameters), tuple(parameters.values()), config, eos_token_ids)
 
 
-def random_model(config: GPTJConfig, *, dtype: str = "float32", seed: int = 0, eos_token_ids: tuple[int, ...] = (0,)) -> LoadedModel:
+def random_model(
+    config: GPTJConfig, *, dtype: str = "float32", seed: int = 0, eos_token_ids: tuple[int, ...] = (0,)
+) -> LoadedModel:
     """A model of the given shape with random weights: for benchmarks and tests."""
     build = nnx.jit(lambda: GPTJ(config, dtype=jnp.dtype(dtype), rngs=nnx.Rngs(seed)))
     graph, state = nnx.split(build())

@@ -56,7 +56,7 @@ class Tokenizer:
 
     def decode(self, token_ids: list[int]) -> str:
         """The text of `token_ids`, without special tokens."""
-        return self.hf.decode(token_ids, skip_special_tokens=True)
+        return self._plain.decode(token_ids, skip_special_tokens=True)
 
     def stream(self, context: list[int]) -> "Detokenizer":
         """Decodes tokens one at a time that follow `context`."""

@@ -38,8 +38,10 @@ def initial_parameters(build: Callable[[], nnx.Module]) -> tuple[nnx.GraphDef, P
 
 def bind(graph: nnx.GraphDef, parameters: Mapping[str, Any]) -> Any:
     """The model of structure `graph` with `parameters`; cheap inside a traced function, where it belongs."""
-    flat = [(tuple(int(part) if part.isdigit() else part for part in name.split(".")), nnx.Param(value))
-            for name, value in parameters.items()]
+    flat = [
+        (tuple(int(part) if part.isdigit() else part for part in name.split(".")), nnx.Param(value))
+        for name, value in parameters.items()
+    ]
     return nnx.merge(graph, nnx.from_flat_state(flat))
 
 

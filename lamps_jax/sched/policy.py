@@ -54,7 +54,10 @@ SYSTEMS: dict[str, System] = {
         by_arrival, preserve_always, whole_context_fits, "first come, first served; blocks stay on the device during a call"
     ),
     "vllm": System(
-        by_queueing, discard_always, whole_context_fits, "blocks are freed at a call; the request resumes at the tail of the queue"
+        by_queueing,
+        discard_always,
+        whole_context_fits,
+        "blocks are freed at a call; the request resumes at the tail of the queue",
     ),
     "vllm-head": System(
         by_arrival, discard_always, whole_context_fits, "blocks are freed at a call; the request resumes at its old place"

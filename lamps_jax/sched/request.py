@@ -119,7 +119,7 @@ class Request:
         return len(self.token_ids) + self.num_pending_samples
 
     @property
-    def max_tokens_left(self) -> float:
+    def max_tokens_left(self) -> int | float:
         """Tokens that may still be sampled, counting those under way."""
         if self.sampling.max_tokens is None:
             return float("inf")

@@ -23,7 +23,7 @@ class Scheduler:
     def __init__(self, config: SchedulerConfig, blocks: BlockManager):
         if blocks.capacity_tokens < config.max_model_len:
             raise ValueError(
-                f"the pool holds {blocks.capacity_tokens} tokens, fewer than one request of max_model_len {config.max_model_len}; "
+                f"the pool holds {blocks.capacity_tokens} tokens, one request up to {config.max_model_len} (max_model_len); "
                 "raise the number of KV blocks or lower max_model_len"
             )
         self.config, self.blocks = config, blocks
@@ -170,7 +170,7 @@ class Scheduler:
             AssertionError: If they do not.
         """
         self.blocks.check({request.request_id: request.block_ids for request in self._requests.values()})
-        slots = [request.slot for request in self._running]
+        slots = [request.slot for request in self._running if request.slot is not None]
         assert sorted([*self._free_slots, *slots]) == list(range(self.config.max_num_seqs)), "slots lost or used twice"
         for request in self._requests.values():
             assert (request.slot is not None) == (request.state is RequestState.RUNNING)
@@ -181,7 +181,7 @@ class Scheduler:
     # What follows is the inside of `schedule`.
 
     def _must_wait_for_sample(self, request: Request) -> bool:
-        """Whether the request cannot go on before its pending sample is known: it will end there for want of tokens or context."""
+        """Whether the request ends with its pending sample, for want of tokens or of context."""
         return request.num_pending_samples > 0 and (
             request.max_tokens_left <= 0 or request.num_tokens >= self.config.max_model_len
         )

@@ -1,7 +1,7 @@
 """How a model writes calls, recognised character by character as it writes them.
 
-Toolformer's inline form: ``[Name(arguments) -> result]``. The model writes up to the arrow; the result and the closing bracket are
-put in for it.
+Toolformer's inline form: ``[Name(arguments) -> result]``. The model writes up to the arrow; the result and the closing bracket
+are put in for it.
 
 Source: Schick et al., 2023, Toolformer, section 2.
 """

@@ -16,8 +16,7 @@ _TITLE_WEIGHT = 10.0
 _TEXT_WEIGHT = 1.0
 _MAX_WORDS = 24
 _LITTLE_WORDS = frozenset(
-    "a an and are at by did do does for from how in is it of on or s the to was were what when where which "
-    "who with".split()
+    "a an and are at by did do does for from how in is it of on or s the to was were what when where which who with".split()
 )
 
 
@@ -57,9 +56,7 @@ class _Index:
 
     def _build(self) -> sqlite3.Connection:
         database = sqlite3.connect(":memory:", check_same_thread=False)
-        database.execute(
-            "CREATE VIRTUAL TABLE article USING fts5(title, text, tokenize = 'unicode61 remove_diacritics 2')"
-        )
+        database.execute("CREATE VIRTUAL TABLE article USING fts5(title, text, tokenize = 'unicode61 remove_diacritics 2')")
         for article in self._read_articles():
             database.execute("INSERT INTO article VALUES (?, ?)", (article.title, article.text))
             self._text_of_title[_title_key(_words(article.title))] = article.text

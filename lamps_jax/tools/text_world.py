@@ -97,9 +97,7 @@ class TextWorld:
         self.opened: set[tuple[str, str]] = set()
         self.lying = {room.name: list(room.objects) for room in layout.rooms}
         self.contents = {
-            (room.name, container.name): list(container.objects)
-            for room in layout.rooms
-            for container in room.containers
+            (room.name, container.name): list(container.objects) for room in layout.rooms for container in room.containers
         }
         self._acts: dict[str, Callable[[str], str]] = {
             "go": self._go,
@@ -238,10 +236,7 @@ def _house(text: str) -> Layout:
         rooms.append(
             Room(
                 room,
-                tuple(
-                    Container(name.strip(), _names(objects))
-                    for name, _, objects in (c.partition(":") for c in containers)
-                ),
+                tuple(Container(name.strip(), _names(objects)) for name, _, objects in (c.partition(":") for c in containers)),
                 _names(lying),
             )
         )

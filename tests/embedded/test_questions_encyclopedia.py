@@ -25,9 +25,7 @@ def test_training_and_held_out_wordings_are_disjoint(relation):
     held_out = set().union(*map(all_wordings, RELATIONS[relation].held_out))
     assert len(train) >= 300
     assert len(RELATIONS[relation].held_out) >= 3
-    assert not {wording.lower().rstrip("?. ") for wording in train} & {
-        wording.lower().rstrip("?. ") for wording in held_out
-    }
+    assert not {wording.lower().rstrip("?. ") for wording in train} & {wording.lower().rstrip("?. ") for wording in held_out}
     assert not {"(", ")", "|", "@"} & set("".join(train | held_out))
 
 

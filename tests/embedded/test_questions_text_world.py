@@ -64,9 +64,7 @@ def objects_told(question: Question) -> set[str]:
     names = [name for pair in lists for listed in pair if listed for name in re.split(", | and ", listed)]
     if question.answer.endswith("is empty."):
         return {re.sub("^[Aa]n? ", "", name) for name in names}
-    names += re.findall(
-        r"(?:I have the|Yes, the|No, the|The) ([a-z ]+?)(?:\.| is in the | is not in the )", question.answer
-    )
+    names += re.findall(r"(?:I have the|Yes, the|No, the|The) ([a-z ]+?)(?:\.| is in the | is not in the )", question.answer)
     return {re.sub("^[Aa]n? ", "", name) for name in names}
 
 
@@ -127,9 +125,7 @@ def test_every_wording_names_the_thing_and_the_place():
         assert all("{place}" in text and re.search(r"\{(an_)?object\}", text) for text in phrasings.of(split))
     assert all("{place}" in text for split in SPLITS for text in LOOK.of(split))
     for split in SPLITS:
-        assert all(
-            f"{{{slot}}}" in text for slot in ("object", "room", "container") for text in FETCH_FROM_CONTAINER.of(split)
-        )
+        assert all(f"{{{slot}}}" in text for slot in ("object", "room", "container") for text in FETCH_FROM_CONTAINER.of(split))
 
 
 def test_requests_of_every_kind_occur_in_both_splits(generated):

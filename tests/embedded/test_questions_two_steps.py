@@ -18,9 +18,7 @@ def many(split, *, number=800, seed=1):
 def test_training_and_held_out_wordings_are_disjoint(task):
     train = set().union(*map(all_wordings, task.phrasings.train))
     held_out = set().union(*map(all_wordings, task.phrasings.held_out))
-    assert not {wording.lower().rstrip("?. ") for wording in train} & {
-        wording.lower().rstrip("?. ") for wording in held_out
-    }
+    assert not {wording.lower().rstrip("?. ") for wording in train} & {wording.lower().rstrip("?. ") for wording in held_out}
     assert not {"(", ")", "|"} & set("".join(train | held_out))
 
 
@@ -41,11 +39,7 @@ def test_a_search_for_a_name_of_the_split_is_followed_by_a_subtraction_of_years_
 @pytest.mark.parametrize("split", ["train", "held_out"])
 def test_a_year_that_the_question_names_is_in_the_subtraction(split):
     for question in many(split):
-        named = [
-            word
-            for word in question.text.replace(question.calls[0].arguments, "").split()
-            if word.strip("?.,!:").isdigit()
-        ]
+        named = [word for word in question.text.replace(question.calls[0].arguments, "").split() if word.strip("?.,!:").isdigit()]
         assert all(year.strip("?.,!:") in question.calls[1].arguments for year in named), question
 
 

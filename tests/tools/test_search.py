@@ -63,9 +63,7 @@ def test_the_first_calls_may_come_from_many_threads_at_once():
     search = make_search()
     some = articles()[::3]
     with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(lambda article: search.function(query=article.title), some)) == [
-            article.text for article in some
-        ]
+        assert list(pool.map(lambda article: search.function(query=article.title), some)) == [article.text for article in some]
 
 
 def test_a_title_counts_for_more_than_the_text():
@@ -75,7 +73,5 @@ def test_a_title_counts_for_more_than_the_text():
 
 
 def test_importing_the_module_reads_no_articles():
-    code = (
-        "import lamps_jax.tools.search, lamps_jax.tools.encyclopedia as e; assert e.articles.cache_info().currsize == 0"
-    )
+    code = "import lamps_jax.tools.search, lamps_jax.tools.encyclopedia as e; assert e.articles.cache_info().currsize == 0"
     subprocess.run([sys.executable, "-c", code], check=True)

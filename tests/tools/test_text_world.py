@@ -115,9 +115,7 @@ def test_a_key_is_found_and_taken():
 
 
 def test_what_is_taken_leaves_its_place_and_what_is_dropped_lies_in_the_room():
-    results = play(
-        "go cellar", "take lamp", "go cellar", "open barrel", "take egg", "open barrel", "go hall", "drop egg", "look"
-    )
+    results = play("go cellar", "take lamp", "go cellar", "open barrel", "take egg", "open barrel", "go hall", "drop egg", "look")
     assert results[2] == "You see a chest and a barrel."
     assert results[5] == "In the barrel is a brass key."
     assert results[-1] == "You are in the hall. An egg lies here."

@@ -1,1 +1,1 @@
-"""Questions with the calls and answers that a good model gives: training text and its held-out counterpart, one file per subject."""
+"""Questions with the calls and answers that a good model gives: for training and held out, one file a subject."""

@@ -39,9 +39,7 @@ def _choose_fact(rng: random.Random, split: Split) -> tuple[Article, str]:
     if split == "train":
         kind, fact = rng.choice(list(RELATIONS))
         return choose_article(rng, split, kind), fact
-    return rng.choice(
-        [(article, fact) for article in bundled(split) for kind, fact in RELATIONS if kind == article.kind]
-    )
+    return rng.choice([(article, fact) for article in bundled(split) for kind, fact in RELATIONS if kind == article.kind])
 
 
 @functools.cache

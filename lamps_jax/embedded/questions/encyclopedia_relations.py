@@ -151,9 +151,7 @@ def when(kind: str, *, done: str, event: str, thing: str) -> Phrasings:
     )
 
 
-def of(
-    kind: str, *, noun: str, direct: tuple[str, ...], clauses: tuple[str, ...], held_out: tuple[str, ...]
-) -> Phrasings:
+def of(kind: str, *, noun: str, direct: tuple[str, ...], clauses: tuple[str, ...], held_out: tuple[str, ...]) -> Phrasings:
     """Questions for a property: the nouns `noun` for it, separated by bars, and its own wordings."""
     return relation(
         kind,

@@ -20,9 +20,7 @@ from lamps_jax.embedded.questions.invented_words import (
 from lamps_jax.embedded.questions.question import Split, belongs_to
 from lamps_jax.tools.encyclopedia import Article, write_article
 
-_ONSETS = (
-    "b c d f g h j k l m n p r s t v w z br bl cr ch cl dr fr fl gr gl kr kl pr pl ph qu sc sh sk sl sp st".split()
-)
+_ONSETS = "b c d f g h j k l m n p r s t v w z br bl cr ch cl dr fr fl gr gl kr kl pr pl ph qu sc sh sk sl sp st".split()
 _ONSETS += "str sw tr th tw vl wh y".split() + [""] * 6
 _VOWELS = "a e i o u ".split() * 4 + "ai au ea ee ei ia ie io oa oo ou ue y".split()
 _CODAS = [""] * 24 + "n r s l m t d k th nd rt ng st x ck ll rn nn sk ss p b g v z lm rd".split()
@@ -54,9 +52,7 @@ def invent_person_name(rng: random.Random) -> str:
 def _word(rng: random.Random, least: int, most: int) -> str:
     word = ""
     while len(word) < 2 or len(word) > 13:
-        word = "".join(
-            rng.choice(_ONSETS) + rng.choice(_VOWELS) + rng.choice(_CODAS) for _ in range(rng.randint(least, most))
-        )
+        word = "".join(rng.choice(_ONSETS) + rng.choice(_VOWELS) + rng.choice(_CODAS) for _ in range(rng.randint(least, most)))
     return word.capitalize()
 
 
@@ -83,21 +79,15 @@ def _work_title(rng: random.Random) -> str:
         lambda: f"{noun}s and {other}s",
         lambda: f"The {noun} of {rng.choice((_place(rng), other, f'the {other}'))}",
         lambda: f"The {noun} {rng.choice(('and', 'in', 'on', 'with', 'at', 'under', 'without'))} the {other}",
-        lambda: (
-            f"A {noun} {rng.choice(('in', 'for', 'of', 'from', 'to'))} {rng.choice((_place(rng), _word(rng, 2, 3)))}"
-        ),
+        lambda: f"A {noun} {rng.choice(('in', 'for', 'of', 'from', 'to'))} {rng.choice((_place(rng), _word(rng, 2, 3)))}",
         lambda: f"{rng.choice(FIRST_NAMES)}'s {noun}",
         lambda: f"{rng.choice(('To', 'In', 'Under', 'Beyond', 'After', 'Before', 'Of', 'On'))} the {noun}",
         lambda: f"{noun} {rng.choice(('of', 'in', 'at', 'without', 'with', 'over'))} {other}s",
         lambda: f"{rng.choice(('The ', ''))}{rng.randint(2, 999)} {noun}s",
         lambda: f"{noun}{rng.choice((' ', '-'))}{rng.randint(2, 999)}",
-        lambda: (
-            f"{rng.choice(('Mrs', 'Mr', 'Dr.', 'Lord', 'Lady', 'Uncle', 'Saint', 'King', 'Don', 'Captain'))} {word}"
-        ),
+        lambda: f"{rng.choice(('Mrs', 'Mr', 'Dr.', 'Lord', 'Lady', 'Uncle', 'Saint', 'King', 'Don', 'Captain'))} {word}",
         lambda: f"{rng.choice(('La', 'Le', 'Der', 'Das', 'El', 'Il', 'Les', 'Los'))} {word}",
-        lambda: (
-            f"{rng.choice(('The Adventures of', 'The Death of', 'Portrait of', 'The Life of', 'Return to'))} {word}"
-        ),
+        lambda: f"{rng.choice(('The Adventures of', 'The Death of', 'Portrait of', 'The Life of', 'Return to'))} {word}",
         lambda: f"{word}-{_word(rng, 1, 2)}",
         lambda: word,
         lambda: word,
@@ -116,9 +106,7 @@ def _country(rng: random.Random) -> str:
 
 
 def _element(rng: random.Random) -> str:
-    return _word(rng, 1, 3).lower() + rng.choice(
-        ("ium", "ium", "ium", "on", "ine", "gen", "um", "ver", "ic", "", "", "ur")
-    )
+    return _word(rng, 1, 3).lower() + rng.choice(("ium", "ium", "ium", "on", "ine", "gen", "um", "ver", "ic", "", "", "ur"))
 
 
 def _invention(rng: random.Random) -> str:
@@ -155,9 +143,7 @@ def _river(rng: random.Random) -> str:
 
 
 def _mountain(rng: random.Random) -> str:
-    front = rng.choice(
-        ("Mount ", "Mount ", "Mount ", "", "", "", "", "Ben ", "Pico de ", "Monte ", "Piz ", "Gran ", "Cerro ")
-    )
+    front = rng.choice(("Mount ", "Mount ", "Mount ", "", "", "", "", "Ben ", "Pico de ", "Monte ", "Piz ", "Gran ", "Cerro "))
     return front + _word(rng, 1, 3) + rng.choice(("", "", "", "", "", "", " Peak", " Pike", "horn", "spitze"))
 
 
@@ -193,9 +179,7 @@ def _made_by(role: str) -> Callable[[random.Random, str], dict[str, str]]:
 
 def _sea(rng: random.Random) -> str:
     form = rng.choice(("{} Sea", "{} Sea", "{} Ocean", "Gulf of {}", "Bay of {}", "Sea of {}", "{} Channel", "Lake {}"))
-    return form.format(
-        rng.choice((_word(rng, 1, 3), _word(rng, 1, 3), "North", "Black", "Red", "White", "Atlantic", "Pacific"))
-    )
+    return form.format(rng.choice((_word(rng, 1, 3), _word(rng, 1, 3), "North", "Black", "Red", "White", "Atlantic", "Pacific")))
 
 
 _TITLES: dict[str, Callable[[random.Random], str]] = {

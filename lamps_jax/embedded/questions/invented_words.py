@@ -46,9 +46,7 @@ OCCUPATIONS = (
     "photographer,dancer,boxer,footballer,chess player,racing driver,fashion designer,entrepreneur,economist,"
     "geologist,astronaut,cosmonaut,sailor,activist,translator,printer,watchmaker,gardener,conductor"
 ).split(",")
-CURRENCIES = (
-    "euro dollar krone krona franc peso dinar pound rupee shilling lira mark crown rial real ducat florin"
-).split()
+CURRENCIES = ("euro dollar krone krona franc peso dinar pound rupee shilling lira mark crown rial real ducat florin").split()
 CONTINENTS = "Europe,Asia,Africa,North America,South America,Oceania".split(",")
 PLANETS = "Mars Jupiter Saturn Uranus Neptune".split()
 BUILDINGS = (

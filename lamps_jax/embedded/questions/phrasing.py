@@ -14,7 +14,20 @@ from lamps_jax.embedded.questions.question import Split
 _ALTERNATIVES = re.compile(r"\(([^()]*\|[^()]*)\)")
 
 _OPENINGS = {
-    "train": ("Hi, ", "Hello, ", "Hey, ", "Please: ", "Quick question: ", "Um, ", "OK, ", "Hello! ", "Hi there. ", "So, ", "Excuse me, ", "One more: "),
+    "train": (
+        "Hi, ",
+        "Hello, ",
+        "Hey, ",
+        "Please: ",
+        "Quick question: ",
+        "Um, ",
+        "OK, ",
+        "Hello! ",
+        "Hi there. ",
+        "So, ",
+        "Excuse me, ",
+        "One more: ",
+    ),
     "held_out": ("Hey there, ", "Good morning. ", "Right, ", "Question: "),
 }
 _CLOSINGS = {

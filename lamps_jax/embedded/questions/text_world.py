@@ -139,9 +139,7 @@ def _request(rng: random.Random, split: Split, layout: Layout) -> Request | None
     wanted = rng.choice(sorted(mine))
     places: list[tuple[str, str | None, tuple[str, ...]]]  # room, container, what is there
     if named:
-        places = [
-            (room.name, container.name, container.objects) for room in layout.rooms for container in room.containers
-        ]
+        places = [(room.name, container.name, container.objects) for room in layout.rooms for container in room.containers]
     else:
         places = [(room.name, None, room.objects if task == "look" else room.all_objects) for room in layout.rooms]
     odd = rng.random()
@@ -170,9 +168,7 @@ def _at(phrasings: Phrasings, places: Phrasings) -> Phrasings:
 
 
 _IN_ROOM = {task: _at(phrasings, ROOM_PLACES) for task, phrasings in zip(_TASKS, (FETCH, IS_IN, LOOK), strict=True)}
-_IN_CONTAINER = {
-    task: _at(phrasings, CONTAINER_PLACES) for task, phrasings in zip(_TASKS, (FETCH, IS_IN, LOOK), strict=True)
-}
+_IN_CONTAINER = {task: _at(phrasings, CONTAINER_PLACES) for task, phrasings in zip(_TASKS, (FETCH, IS_IN, LOOK), strict=True)}
 
 
 def _wording(rng: random.Random, split: Split, request: Request) -> str:

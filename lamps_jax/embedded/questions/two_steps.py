@@ -95,19 +95,13 @@ _PEOPLE = (_Task("person", AGE_AT_DEATH, _age_at_death), _Task("person", AGE_IN_
 TASKS = (
     *(3 * _PEOPLE),
     *_with_named_year("person", "{name}", done="born|born", event="birth|birth", fact="born"),
-    *_with_named_year(
-        "book", "(|the book ){name}", done="published|written|released", event="publication|first publication"
-    ),
+    *_with_named_year("book", "(|the book ){name}", done="published|written|released", event="publication|first publication"),
     *_with_named_year("painting", "(|the painting ){name}", done="painted|finished|made", event="completion|creation"),
-    *_with_named_year(
-        "film", "(|the film |the movie ){name}", done="released|made|first shown", event="release|first showing"
-    ),
+    *_with_named_year("film", "(|the film |the movie ){name}", done="released|made|first shown", event="release|first showing"),
     *_with_named_year(
         "music", "(|the work |the piece ){name}", done="first performed|first heard", event="first performance|premiere"
     ),
     *_with_named_year("invention", "the {name}", done="invented|created|first built", event="invention|creation"),
     *_with_named_year("moon", "(|the moon ){name}", done="discovered|found", event="discovery|first sighting"),
-    *_with_named_year(
-        "building", "the {name}", done="built|completed|finished", event="completion|construction|opening"
-    ),
+    *_with_named_year("building", "the {name}", done="built|completed|finished", event="completion|construction|opening"),
 )

@@ -16,12 +16,18 @@ AGE_AT_DEATH = Phrasings(
         "For how many years did {name} live?",
         "{name} (died at what age|lived how many years|lived for how long|got how old|was how old at death)?",
         "{name}(, | - )(age at death|how old at death|age when {pronoun} died)(?|)",
-        "(Tell me|Do you know|Can you tell me|I want to know|I wonder|I would like to know|Please tell me|"
-        "Say) how old {name} was when {pronoun} died(?|.)",
-        "(Tell me|Do you know|Can you tell me|I want to know|I wonder|I was wondering|Find out) (how old "
-        "{name} got|how long {name} lived)(?|.)",
-        "(Tell me|Do you know|Can you tell me|I want to know|I wonder|Find out) at (what|which) age {name} "
-        "(died|passed away)(?|.)",
+        (
+            "(Tell me|Do you know|Can you tell me|I want to know|I wonder|I would like to know|Please tell me|"
+            "Say) how old {name} was when {pronoun} died(?|.)"
+        ),
+        (
+            "(Tell me|Do you know|Can you tell me|I want to know|I wonder|I was wondering|Find out) (how old "
+            "{name} got|how long {name} lived)(?|.)"
+        ),
+        (
+            "(Tell me|Do you know|Can you tell me|I want to know|I wonder|Find out) at (what|which) age {name} "
+            "(died|passed away)(?|.)"
+        ),
         "How many years (lie|are|were|passed) between the birth and the death of {name}?",
         "How many years after {possessive} birth did {name} die?",
         "(Find|Give me|I need|Tell me|What is|What was) the age of {name} (at death|when {pronoun} died)(?|.|)",
@@ -43,8 +49,7 @@ AGE_IN_YEAR = Phrasings(
     (
         "How old was {name} in {year}?",
         "How old was {name} in {year}?",
-        "How old (was {name} in the year|did {name} turn in|did {name} get in|was {name} by|did {name} "
-        "become in) {year}?",
+        "How old (was {name} in the year|did {name} turn in|did {name} get in|was {name} by|did {name} become in) {year}?",
         "What age (was {name} in|did {name} turn in|did {name} reach in|did {name} have in) {year}?",
         "What was the age of {name} in (the year |){year}?",
         "What was {name}'s age in (the year |){year}?",
@@ -52,10 +57,14 @@ AGE_IN_YEAR = Phrasings(
         "In {year}, (what age was {name}|what was the age of {name}|what was {name}'s age)?",
         "{name}(, | - )(age in|how old in) {year}(?|)",
         "{name} was how old in (the year |){year}?",
-        "(Tell me|Do you know|Can you tell me|I want to know|I wonder|I would like to know|Please tell me|"
-        "Find out) how old {name} was in {year}(?|.)",
-        "(Tell me|Do you know|Can you tell me|I want to know|I wonder|Say) (what age|which age) {name} (had|"
-        "reached|turned) in {year}(?|.)",
+        (
+            "(Tell me|Do you know|Can you tell me|I want to know|I wonder|I would like to know|Please tell me|"
+            "Find out) how old {name} was in {year}(?|.)"
+        ),
+        (
+            "(Tell me|Do you know|Can you tell me|I want to know|I wonder|Say) (what age|which age) {name} (had|"
+            "reached|turned) in {year}(?|.)"
+        ),
         "(Find|Give me|I need|Tell me|What is|What was) the age of {name} in (the year |){year}(?|.|)",
         "It is {year}. How old is {name}?",
         "In the year {year}, how old (was|is) {name}?",
@@ -91,10 +100,14 @@ def years_after(name: str, *, done: str, event: str) -> Phrasings:
             f"How much time (passed|went by) between the ({event}) of {name} and {{year}}?",
             f"{{year}} is how many years after the ({event}) of {name}?",
             f"How many years after the ({event}) of {name} (is|was|came) {{year}}?",
-            f"(Tell me|Do you know|Can you tell me|I want to know|I wonder|Find out) how many years before "
-            f"{{year}} {name} was ({done})(?|.)",
-            f"(Tell me|Do you know|Can you tell me|I want to know|I wonder) how many years (passed|lie) "
-            f"between the ({event}) of {name} and {{year}}(?|.)",
+            (
+                f"(Tell me|Do you know|Can you tell me|I want to know|I wonder|Find out) how many years before "
+                f"{{year}} {name} was ({done})(?|.)"
+            ),
+            (
+                f"(Tell me|Do you know|Can you tell me|I want to know|I wonder) how many years (passed|lie) "
+                f"between the ({event}) of {name} and {{year}}(?|.)"
+            ),
             f"How many years had passed since the ({event}) of {name} in {{year}}?",
             f"How many years was it since the ({event}) of {name} (in|by) {{year}}?",
             f"{name} was ({done}) how many years before {{year}}?",
@@ -124,10 +137,14 @@ def years_before(name: str, *, done: str, event: str) -> Phrasings:
             f"(Counting|Starting) from {{year}}, (how many years|how long) did it take until {name} was ({done})?",
             f"How many years later than {{year}} was {name} ({done})?",
             f"{name} was ({done}) how many years after {{year}}?",
-            f"(Tell me|Do you know|Can you tell me|I want to know|I wonder|Find out) how many years after "
-            f"{{year}} {name} was ({done})(?|.)",
-            f"(Tell me|Do you know|Can you tell me|I want to know|I wonder) how many years (passed|lie) "
-            f"between {{year}} and the ({event}) of {name}(?|.)",
+            (
+                f"(Tell me|Do you know|Can you tell me|I want to know|I wonder|Find out) how many years after "
+                f"{{year}} {name} was ({done})(?|.)"
+            ),
+            (
+                f"(Tell me|Do you know|Can you tell me|I want to know|I wonder) how many years (passed|lie) "
+                f"between {{year}} and the ({event}) of {name}(?|.)"
+            ),
             f"After {{year}}, how (many years|long) did it take until {name} was ({done})?",
             f"How many years did it take from {{year}} until {name} was ({done})?",
             f"How much time (passed|went by) between {{year}} and the ({event}) of {name}?",

@@ -1,0 +1,164 @@
+"""The command line: ``lamps-jax serve`` and ``lamps-jax generate``. Each command is a few lines over a library function."""
+
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import lamps_jax
+
+
+def default_compile_cache() -> str:
+    """Where compiled programs are kept between runs: under the user's cache directory."""
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return str((Path(base) / "lamps-jax" / "programs").expanduser())
+
+
+COMPILE_CACHE = default_compile_cache()
+
+app = typer.Typer(
+    help="An inference engine in JAX for language models that call tools.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ModelOption = Annotated[
+    str, typer.Option("--model", help="'embedded', or a Hugging Face directory (config.json, safetensors, tokenizer.json).")
+]
+DtypeOption = Annotated[str, typer.Option(help="Type of the weights: float32, bfloat16 or float16.")]
+PolicyOption = Annotated[
+    str,
+    typer.Option(
+        help="How requests are ordered, and what becomes of their KV blocks during a call: 'preserve' keeps them, "
+        "'vllm' and 'vllm-head' free them and compute them again."
+    ),
+]
+MaxModelLenOption = Annotated[int, typer.Option(help="Most tokens of one request, prompt and tool results included.")]
+KvBlocksOption = Annotated[int | None, typer.Option(help="KV blocks of 16 tokens; by default enough for every running request.")]
+MaxNumSeqsOption = Annotated[int, typer.Option(help="Most requests running at once.")]
+CacheOption = Annotated[str, typer.Option(help="Directory of compiled programs; '' for none.")]
+NoToolsOption = Annotated[bool, typer.Option("--no-tools", help="Do not run tools: calls are plain text.")]
+
+
+@app.callback(invoke_without_command=True)
+def version_or_command(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+) -> None:
+    """An inference engine in JAX for language models that call tools."""
+    if version:
+        sys.stdout.write(f"lamps-jax {lamps_jax.__version__}\n")
+        raise typer.Exit
+
+
+@app.command()
+def generate(
+    prompt: Annotated[str, typer.Argument(help="A question, or with --raw the exact beginning of the text.")],
+    model: ModelOption = "embedded",
+    max_tokens: Annotated[int | None, typer.Option(help="Most tokens to sample; by default up to the model's context.")] = None,
+    temperature: Annotated[float, typer.Option(help="0 takes the likeliest token; 1 draws from the model's distribution.")] = 0.0,
+    top_p: Annotated[float, typer.Option(help="Draw from the smallest set of tokens whose probabilities reach this sum.")] = 1.0,
+    top_k: Annotated[int, typer.Option(help="Draw from so many likeliest tokens; 0 for all.")] = 0,
+    seed: Annotated[int, typer.Option(help="Same seed, same text.")] = 0,
+    stop: Annotated[list[str] | None, typer.Option(help="Text that ends the generation; may be given several times.")] = None,
+    ignore_eos: Annotated[bool, typer.Option("--ignore-eos", help="Go on after the end-of-text token.")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="Take the prompt as it is, without the model's chat template.")] = False,
+    no_tools: NoToolsOption = False,
+    json_output: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document: text, token_ids, calls, timings.")
+    ] = False,
+    dtype: DtypeOption = "float32",
+    policy: PolicyOption = "preserve",
+    max_model_len: MaxModelLenOption = 1024,
+    kv_blocks: KvBlocksOption = None,
+    compile_cache: CacheOption = COMPILE_CACHE,
+) -> None:
+    """Answer one question on the terminal; calls and their results are shown apart from the text.
+
+    Example: lamps-jax generate "What is 48*37?"
+    """
+    from lamps_jax import terminal
+    from lamps_jax.config import EngineConfig, SchedulerConfig
+    from lamps_jax.llm import LLM
+    from lamps_jax.sched.request import SamplingParams
+    from lamps_jax.tools.builtin import BUILTIN_TOOLS
+
+    sampling = SamplingParams(
+        max_tokens=max_tokens, temperature=temperature, top_p=top_p, top_k=top_k, seed=seed,
+        stop=tuple(stop or ()), ignore_eos=ignore_eos,
+    )  # fmt: skip
+    scheduler = SchedulerConfig(policy=policy, max_model_len=max_model_len, max_num_seqs=1, max_chunk_tokens=64)
+    config = EngineConfig(scheduler, num_blocks=kv_blocks, dtype=dtype, compile_cache=compile_cache)
+    with terminal.progress_bar() as progress:
+        llm = LLM(model, tools=() if no_tools else BUILTIN_TOOLS, config=config, progress=progress)
+    show = (lambda index, event: None) if json_output else terminal.show_event
+    (generation,) = llm.generate([prompt], sampling, raw=raw, on_event=show)
+    if json_output:
+        sys.stdout.write(json.dumps(terminal.as_document(generation), ensure_ascii=False) + "\n")
+
+
+@app.command()
+def serve(
+    model: ModelOption = "embedded",
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8000,
+    served_model_name: Annotated[str | None, typer.Option(help="Name under which clients ask for the model.")] = None,
+    no_tools: NoToolsOption = False,
+    dtype: DtypeOption = "float32",
+    policy: PolicyOption = "preserve",
+    max_model_len: MaxModelLenOption = 1024,
+    max_num_seqs: MaxNumSeqsOption = 16,
+    kv_blocks: KvBlocksOption = None,
+    compile_cache: CacheOption = COMPILE_CACHE,
+) -> None:
+    """Serve a model over HTTP, the OpenAI way, with a page to try it at the root URL.
+
+    Example: lamps-jax serve --port 8000
+    """
+    from lamps_jax.config import EngineConfig, SchedulerConfig
+    from lamps_jax.engine.build import model_directory
+    from lamps_jax.models.registry import read_hf_config
+    from lamps_jax.sched.policy import system_named
+    from lamps_jax.serve.run import serve as serve_forever
+    from lamps_jax.tools.builtin import BUILTIN_TOOLS
+
+    system_named(policy)
+    read_hf_config(model_directory(model))  # a wrong directory should not have to wait for the port
+    scheduler = SchedulerConfig(policy=policy, max_model_len=max_model_len, max_num_seqs=max_num_seqs)
+    serve_forever(
+        model_directory(model),
+        EngineConfig(scheduler, num_blocks=kv_blocks, dtype=dtype, compile_cache=compile_cache),
+        () if no_tools else BUILTIN_TOOLS,
+        model_name=served_model_name or (model if model == "embedded" else Path(model).resolve().name),
+        host=host,
+        port=port,
+    )
+
+
+def main() -> None:
+    """Runs a command; what the user got wrong ends in one line on standard error and exit status 2."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", force=True)
+    try:
+        status = app(standalone_mode=False)
+    except typer.Abort:
+        sys.exit(130)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (ValueError, OSError) as error:  # CheckpointError is a ValueError
+        _fail(str(error))
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # not one of the command line's own errors
+            raise
+        _fail(error.format_message())  # pyright: ignore[reportAttributeAccessIssue]
+    else:
+        sys.exit(status if isinstance(status, int) else 0)
+
+
+def _fail(message: str) -> None:
+    sys.stderr.write(f"lamps-jax: {' '.join(message.split())}\n")
+    sys.exit(2)

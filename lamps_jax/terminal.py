@@ -1,0 +1,56 @@
+"""What the command line shows: progress on standard error, the text as it comes on standard output, calls set apart."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from lamps_jax.engine.build import Progress as ProgressCallback
+from lamps_jax.engine.events import Event
+from lamps_jax.llm import Generation
+
+
+@contextmanager
+def progress_bar() -> Iterator[ProgressCallback]:
+    """A progress bar on standard error for the work before an engine is ready; gone when it is done."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        tasks: dict[str, Any] = {}
+
+        def update(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=total)
+            bar.update(tasks[what], completed=done, total=total)
+
+        yield update
+
+
+def show_event(index: int, event: Event) -> None:
+    """Prints a change of a request's output: text as it is, each call and its result on a line of their own."""
+    console = Console(highlight=False, soft_wrap=True)
+    if event.kind == "text":
+        sys.stdout.write(event.text)
+        sys.stdout.flush()
+    elif event.kind == "call" and event.call:
+        console.print(f"[cyan]▸ {escape(event.call.name)}({escape(event.call.written)})[/cyan]", end=" ")
+    elif event.kind == "result" and event.call:
+        colour, duration = "red" if event.call.failed else "green", event.call.duration_s or 0.0
+        console.print(f"→ [{colour}]{escape(event.call.result or '')}[/{colour}] [dim]{1e3 * duration:.1f} ms[/dim]")
+    elif event.kind == "finished":
+        sys.stdout.write("\n")
+
+
+def as_document(generation: Generation) -> dict[str, Any]:
+    """A generation as `--json` prints it."""
+    return {
+        "text": generation.text,
+        "token_ids": generation.token_ids,
+        "calls": [call.as_dict() for call in generation.calls],
+        "finish_reason": generation.finish_reason.value,
+        "usage": {"prompt_tokens": generation.num_prompt_tokens, "completion_tokens": len(generation.token_ids)},
+        "timings": generation.timings.as_dict(),
+    }

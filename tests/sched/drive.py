@@ -1,0 +1,173 @@
+"""A scheduler driven as the engine drives it, its twin, and the naive loop that says what every request must yield."""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from lamps_jax.config import SchedulerConfig
+from lamps_jax.sched.block_manager import BlockManager
+from lamps_jax.sched.plan import StepResult
+from lamps_jax.sched.request import FinishReason, Request, SamplingParams
+from lamps_jax.sched.scheduler import Scheduler
+from token_memory import TokenMemory
+
+EOS, CALL = 0, 1
+
+
+def make_scheduler(*, num_blocks: int = 65, block_size: int = 4, **limits: int | str) -> Scheduler:
+    config = {"token_budget": 16, "max_chunk_tokens": 8, "max_num_seqs": 4, "max_model_len": 32} | limits
+    return Scheduler(SchedulerConfig(**config), BlockManager(num_blocks, block_size))
+
+
+def make_request(request_id: str, num_tokens: int, *, max_tokens: int | None = None) -> Request:
+    return Request(request_id, 0.0, list(range(100, 100 + num_tokens)), SamplingParams(max_tokens=max_tokens))
+
+
+def _hash(tokens: Sequence[int], salt: str) -> int:
+    return zlib.crc32(f"{salt}{tokens}".encode())
+
+
+def next_token(context: Sequence[int]) -> int:
+    """A model that calls a tool now and then, ends now and then, and depends on every token of its context."""
+    draw, rest = _hash(context, "token") % 16, _hash(context, "rest")
+    return EOS if draw == 0 else CALL if draw <= 3 else 2 + rest % 50
+
+
+def surgery(tokens: Sequence[int]) -> list[int]:
+    """What a call's last token is rewritten to; mostly itself."""
+    draw = _hash(tokens, "surgery") % 4
+    return [51, 52] if draw == 0 else [53] if draw == 1 else [CALL]
+
+
+def result_of(tokens: Sequence[int]) -> list[int]:
+    return [60 + n for n in range(1 + _hash(tokens, "result") % 7)]
+
+
+def returns_at_once(tokens: Sequence[int]) -> bool:
+    return _hash(tokens, "at once") % 4 == 0
+
+
+def undisturbed(prompt: Sequence[int], max_tokens: int | None, max_model_len: int) -> list[int]:
+    """All tokens of a request that is alone in the world, by the naive loop."""
+    tokens, num_sampled = list(prompt), 0
+    while True:
+        tokens.append(next_token(tokens))
+        num_sampled += 1
+        if tokens[-1] == EOS or num_sampled == max_tokens or len(tokens) >= max_model_len:
+            return tokens
+        if tokens[-1] == CALL:
+            tokens[-1:] = surgery(tokens)
+            room = max_model_len - 1 - len(tokens)
+            if room <= 0:
+                return tokens
+            tokens += result_of(tokens)[:room]
+
+
+@dataclass
+class Drive:
+    """A scheduler, its twin that gets the same calls, and a device; one `step` is one turn of the engine's loop."""
+
+    config: SchedulerConfig
+    block_size: int
+    num_blocks: int
+    live: dict[str, Request] = field(default_factory=dict)
+    paused: list[str] = field(default_factory=list)
+    finished: dict[str, Request] = field(default_factory=dict)
+    num_stale: int = 0
+    num_discarded_while_paused: int = 0
+    num_rewritten: int = 0
+
+    def __post_init__(self) -> None:
+        self.scheduler, self.twin = (
+            Scheduler(self.config, BlockManager(self.num_blocks, self.block_size)) for _ in range(2)
+        )
+        self.device = TokenMemory(next_token, self.config, self.scheduler.blocks)
+        self.prompts: dict[str, tuple[list[int], int | None]] = {}
+        self.in_flight: StepResult | None = None
+
+    def arrive(self, prompt: list[int], max_tokens: int | None) -> None:
+        request_id = f"r{len(self.prompts)}"
+        self.prompts[request_id] = prompt, max_tokens
+        request, twin = (Request(request_id, 0.0, list(prompt), SamplingParams(max_tokens=max_tokens)) for _ in range(2))
+        self.live[request_id] = request
+        self.scheduler.add(request)
+        self.twin.add(twin)
+        self.scheduler.check()
+
+    def step(self) -> None:
+        held = {request_id for request_id in self.paused if self.live[request_id].block_ids}
+        plan = self.scheduler.schedule(0.0)
+        self.scheduler.check()
+        assert plan == self.twin.schedule(0.0), "same calls, other plans"
+        self.num_discarded_while_paused += sum(not self.live[request_id].block_ids for request_id in held)
+        submitted = self.device.submit(plan) if plan else None
+        collected, self.in_flight = self.in_flight, submitted
+        idle = len(self.live) == len(self.paused)
+        assert submitted or collected or idle, "requests wait, nothing runs, and nothing will change that"
+        if collected:
+            accepted = self.scheduler.update(collected, 0.0)
+            twins = self.twin.update(collected, 0.0)
+            assert [(r.request_id, token) for r, token in accepted] == [(r.request_id, token) for r, token in twins]
+            self.num_stale += len(collected.sampled) - len(accepted)
+            for request, token_id in accepted:
+                self.take(request, token_id)
+        self.scheduler.check()
+        self.twin.check()
+
+    def take(self, request: Request, token_id: int) -> None:
+        max_tokens = request.sampling.max_tokens
+        if token_id == EOS:
+            self.finish(request, FinishReason.STOP)
+        elif request.num_sampled_tokens == max_tokens or len(request.token_ids) >= self.config.max_model_len:
+            self.finish(request, FinishReason.LENGTH)
+        elif token_id == CALL:
+            rewritten = surgery(request.token_ids)
+            for scheduler in (self.scheduler, self.twin):
+                scheduler.api_called(request.request_id, 0.0)
+                if rewritten != [CALL]:
+                    scheduler.replace_last_token(request.request_id, rewritten)
+            self.num_rewritten += rewritten != [CALL]
+            self.paused.append(request.request_id)
+            if returns_at_once(request.token_ids):
+                self.api_return(request.request_id)
+
+    def api_return(self, request_id: str) -> None:
+        self.paused.remove(request_id)
+        request = self.live[request_id]
+        if self.scheduler.room_tokens(request) <= 0:
+            self.finish(request, FinishReason.LENGTH)
+            return
+        result = result_of(request.token_ids)
+        self.scheduler.api_returned(request_id, result, 0.0)
+        self.twin.api_returned(request_id, result, 0.0)
+        self.scheduler.check()
+
+    def finish(self, request: Request, reason: FinishReason) -> None:
+        request_id = request.request_id
+        self.scheduler.finish(request_id, reason, 0.0)
+        self.twin.finish(request_id, reason, 0.0)
+        self.finished[request_id] = self.live.pop(request_id)
+        prompt, max_tokens = self.prompts[request_id]
+        expected = undisturbed(prompt, max_tokens, self.config.max_model_len)
+        assert request.token_ids == expected, f"{request_id} yields other tokens than when it is alone"
+
+    def abort(self, request_id: str) -> None:
+        assert self.scheduler.abort(request_id)
+        assert self.twin.abort(request_id)
+        del self.live[request_id]
+        if request_id in self.paused:
+            self.paused.remove(request_id)
+        self.scheduler.check()
+
+    def drain(self, *, max_steps: int = 3000) -> None:
+        """Lets every call return and every request end."""
+        for _ in range(max_steps):
+            for request_id in list(self.paused):
+                self.api_return(request_id)
+            if not self.live and self.in_flight is None:
+                break
+            self.step()
+        assert not self.live, f"{list(self.live)} did not end within {max_steps} steps"
+        assert self.scheduler.blocks.num_free_blocks == self.num_blocks - 1
+        counts = self.scheduler.num_waiting, self.scheduler.num_running, self.scheduler.num_in_api_call
+        assert counts == (0, 0, 0)

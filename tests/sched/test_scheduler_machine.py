@@ -1,0 +1,132 @@
+"""Random lives of many requests in small pools, over every named system, against the naive loop that knows no scheduler."""
+
+import random
+
+import pytest
+from drive import Drive
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from lamps_jax.config import SchedulerConfig
+from lamps_jax.sched.policy import SYSTEMS
+
+every_system = pytest.mark.parametrize("system", SYSTEMS)
+
+
+class SchedulerMachine(RuleBasedStateMachine):
+    @initialize(
+        system=st.sampled_from(list(SYSTEMS)),
+        block_size=st.integers(1, 5),
+        spare_blocks=st.integers(0, 12),
+        max_num_seqs=st.integers(1, 5),
+        spare_budget=st.integers(0, 12),
+        max_chunk_tokens=st.integers(1, 12),
+        max_model_len=st.integers(2, 28),
+    )
+    def start(
+        self,
+        system: str,
+        block_size: int,
+        spare_blocks: int,
+        max_num_seqs: int,
+        spare_budget: int,
+        max_chunk_tokens: int,
+        max_model_len: int,
+    ) -> None:
+        config = SchedulerConfig(
+            policy=system,
+            token_budget=max_num_seqs + spare_budget,
+            max_chunk_tokens=max_chunk_tokens,
+            max_num_seqs=max_num_seqs,
+            max_model_len=max_model_len,
+        )
+        self.drive = Drive(config, block_size, -(-max_model_len // block_size) + 1 + spare_blocks)
+
+    @rule(length=st.integers(1, 20), first=st.integers(100, 10_000), max_tokens=st.none() | st.integers(1, 16))
+    def arrive(self, length: int, first: int, max_tokens: int | None) -> None:
+        length = min(length, self.drive.config.max_model_len - 1)
+        self.drive.arrive(list(range(first, first + length)), max_tokens)
+
+    @rule(times=st.integers(1, 6))
+    def step(self, times: int) -> None:
+        for _ in range(times):
+            self.drive.step()
+
+    @precondition(lambda self: self.drive.paused)
+    @rule(which=st.integers(0, 100))
+    def api_return(self, which: int) -> None:
+        self.drive.api_return(self.drive.paused[which % len(self.drive.paused)])
+
+    @precondition(lambda self: len(self.drive.paused) > 1)
+    @rule()
+    def every_api_returns(self) -> None:
+        for request_id in list(self.drive.paused):
+            self.drive.api_return(request_id)
+
+    @precondition(lambda self: self.drive.live)
+    @rule(which=st.integers(0, 100))
+    def abort(self, which: int) -> None:
+        self.drive.abort(list(self.drive.live)[which % len(self.drive.live)])
+
+    def teardown(self) -> None:
+        if hasattr(self, "drive"):
+            self.drive.drain()
+
+
+TestSchedulerMachine = SchedulerMachine.TestCase
+TestSchedulerMachine.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+
+
+def busy_hour(system: str, seed: int) -> Drive:
+    """A crowd of requests in a pool of three full ones; calls return when they like."""
+    rng = random.Random(seed)
+    config = SchedulerConfig(policy=system, token_budget=10, max_chunk_tokens=6, max_num_seqs=4, max_model_len=30)
+    drive = Drive(config, block_size=3, num_blocks=31)
+    for _ in range(250):
+        if rng.random() < 0.2:
+            first = rng.randrange(100, 10_000)
+            drive.arrive(list(range(first, first + rng.randint(1, 15))), rng.choice([None, None, 5, 12]))
+        for request_id in list(drive.paused):
+            if rng.random() < 0.1:
+                drive.api_return(request_id)
+        if drive.live and rng.random() < 0.03:
+            drive.abort(rng.choice(list(drive.live)))
+        drive.step()
+    drive.drain()
+    return drive
+
+
+@every_system
+def test_every_request_of_a_busy_hour_ends_with_the_tokens_it_has_when_alone(system: str):
+    for seed in range(4):
+        drive = busy_hour(system, seed)
+        assert len(drive.finished) > 20
+
+
+@every_system
+def test_a_busy_hour_sees_preemptions_stale_samples_rewritten_tokens_and_every_kind_of_finish(system: str):
+    drives = [busy_hour(system, seed) for seed in range(4)]
+    assert sum(drive.scheduler.num_preemptions for drive in drives) > 10
+    assert sum(drive.num_stale for drive in drives) > 20
+    assert sum(drive.num_rewritten for drive in drives) > 10
+    reasons = {request.finish_reason for drive in drives for request in drive.finished.values()}
+    assert {reason.value for reason in reasons if reason} == {"stop", "length"}
+
+
+def test_paused_requests_lose_their_blocks_in_a_busy_hour_of_the_preserve_system():
+    assert sum(busy_hour("preserve", seed).num_discarded_while_paused for seed in range(4)) > 5
+
+
+@every_system
+def test_recomputed_tokens_are_counted_only_when_something_was_computed_twice(system: str):
+    drive = busy_hour(system, 7)
+    times: dict[str, list[int]] = {}
+    for plan in drive.device.plans:
+        for chunk in plan.prefills:
+            times.setdefault(chunk.request_id, []).extend(range(chunk.start, chunk.start + len(chunk.token_ids)))
+        for decode in plan.decodes:
+            times.setdefault(decode.request_id, []).append(decode.position)
+    for request_id, request in drive.finished.items():
+        computed = times[request_id]
+        assert request.num_recomputed_tokens == len(computed) - len(set(computed))
