@@ -46,6 +46,7 @@ def torch_gptj(config: GPTJConfig, *, seed: int = 0, n_inner: int | None = None)
     from transformers import GPTJConfig as TorchConfig
     from transformers import GPTJForCausalLM
 
+    torch.set_num_threads(1)  # more only spin beside JAX's
     torch.manual_seed(seed)
     model = GPTJForCausalLM(
         TorchConfig(
@@ -63,7 +64,7 @@ def torch_gptj(config: GPTJConfig, *, seed: int = 0, n_inner: int | None = None)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.ndim == 2:
-                parameter.normal_(std=1.0 if "wte" in name else parameter.shape[1] ** -0.5)
+                parameter.normal_(std=0.1 if "wte" in name else 2 * parameter.shape[1] ** -0.5)
             else:
                 parameter.normal_(std=0.2).add_(1.0 if "ln_" in name and name.endswith("weight") else 0.0)
     return model
@@ -120,10 +121,10 @@ class ProgramRow:
 class ProgramRunner:
     """Drives the programs of `make_programs` by hand, without scheduler or executor."""
 
-    def __init__(self, model: LoadedModel, config: EngineConfig, *, num_blocks: int | None = None):
+    def __init__(self, model: LoadedModel, config: EngineConfig, *, num_blocks: int | None = None, smallest_decode_batch: int = 1):
         self.config = config
         self.model = model
-        self.batches = BatchBuilder(config, smallest_decode_batch=1)
+        self.batches = BatchBuilder(config, smallest_decode_batch=smallest_decode_batch)
         shape = model.config
         num_blocks = num_blocks or config.scheduler.max_num_seqs * config.max_blocks_per_request + 1
         self.pool: Pool = allocate(
@@ -169,11 +170,20 @@ class ProgramRunner:
 
     def generate(self, row: ProgramRow, prompt: Sequence[int], count: int, *, chunk: int | None = None) -> list[int]:
         """`count` tokens after `prompt`, which goes in chunks of at most `chunk`."""
-        chunk = chunk or len(prompt)
-        sampled = [
-            self.prefill(row, prompt[at : at + chunk], sample=at + chunk >= len(prompt)) for at in range(0, len(prompt), chunk)
-        ]
-        tokens = [sampled[-1]]
+        tokens = [self.prefill_in_chunks(row, prompt, chunk or len(prompt))]
         while len(tokens) < count:
             tokens += self.decode([row], [None])
         return tokens
+
+    def generate_batch(self, prompts: Sequence[Sequence[int]], count: int, *, chunk: int) -> list[list[int]]:
+        """`count` tokens after each of `prompts`, decoded together, with greedy sampling."""
+        rows = [self.row(slot) for slot in range(len(prompts))]
+        steps = [[self.prefill_in_chunks(row, prompt, chunk) for row, prompt in zip(rows, prompts, strict=True)]]
+        while len(steps) < count:
+            steps.append(self.decode(rows, [None] * len(rows)))
+        return [list(tokens) for tokens in zip(*steps, strict=True)]
+
+    def prefill_in_chunks(self, row: ProgramRow, prompt: Sequence[int], chunk: int) -> int:
+        """Computes `prompt` in chunks; the token sampled after it."""
+        starts = range(0, len(prompt), chunk)
+        return [self.prefill(row, prompt[at : at + chunk], sample=at + chunk >= len(prompt)) for at in starts][-1]

@@ -46,6 +46,7 @@ class TrainingConfig:
     """
 
     vocab_size: int = 512
+    tokenizer_questions: int = 8000
     hidden_size: int = 192
     num_layers: int = 5
     num_heads: int = 3
@@ -127,7 +128,7 @@ def _logits(model: Any, num_layers: int, rows: Rows) -> jax.Array:
 
 def train(config: TrainingConfig, out: Path, *, progress: Progress) -> None:
     """Trains to the end of `config`, from the last checkpoint in `out` if there is one, and writes a Hugging Face directory."""
-    tokenizer = train_tokenizer(vocab_size=config.vocab_size, num_questions=8000, seed=config.seed)
+    tokenizer = train_tokenizer(vocab_size=config.vocab_size, num_questions=config.tokenizer_questions, seed=config.seed)
     graph, parameters = initial_parameters(lambda: GPTJ(config.model, rngs=nnx.Rngs(config.seed)))
     optimizer = make_optimizer(config)
     state = {"parameters": parameters, "optimizer": optimizer.init(parameters)}

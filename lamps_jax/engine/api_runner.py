@@ -117,7 +117,8 @@ class ThreadApiRunner:
             logger.exception("tool %s raised", tool.name)
             result = f"error: the tool failed ({type(error).__name__})"
         if len(result) > tool.max_result_chars:
-            result = result[: tool.max_result_chars - 3] + "..."
+            ellipsis = "..."[: tool.max_result_chars]
+            result = result[: tool.max_result_chars - len(ellipsis)] + ellipsis
         with self._lock:
             self._num_threads -= 1
         self._returned.put((call_id, result, failed))

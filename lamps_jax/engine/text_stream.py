@@ -39,9 +39,11 @@ class TextStream:
         """Takes in a sampled token. Without `stop_allowed` stop texts are shown like any other."""
         token_text = self._detokenizer.push(token_id)
         text, call = self._calls.feed(token_text) if self._calls else (token_text, None)
+        text, stopped = self._stop.feed(text) if stop_allowed else (self._stop.flush() + text, False)
+        if call and not stopped:
+            text += self._stop.flush()  # a stop text does not reach across a call
         text = self._fold_blanks(text, call) if self._calls else text
-        shown, stopped = self._stop.feed(text) if stop_allowed else (self._stop.flush() + text, False)
-        return TextStep(token_text, shown, call, stopped)
+        return TextStep(token_text, text, call, stopped)
 
     def inject(self, token_ids: list[int]) -> None:
         """Takes in tokens that are part of the context but not of the output: a call's result."""
@@ -50,9 +52,9 @@ class TextStream:
 
     def flush(self) -> str:
         """Text held back so far, when no more tokens will come."""
-        held = self._fold_blanks(self._calls.flush(), None) if self._calls else ""
-        shown, stopped = self._stop.feed(held)
-        return shown if stopped else shown + self._stop.flush()
+        text, _ = self._stop.feed(self._calls.flush() if self._calls else "")
+        text += self._stop.flush()
+        return self._fold_blanks(text, None) if self._calls else text
 
     def _fold_blanks(self, text: str, call: WrittenCall | None) -> str:
         text = self._blanks + text
@@ -65,7 +67,7 @@ class TextStream:
 
 
 class StopTexts:
-    """Finds the first of several texts in a stream; what may be the beginning of one is held back."""
+    """Finds whichever of several texts is complete first in a stream; what may be the beginning of one is held back."""
 
     def __init__(self, stop: tuple[str, ...]):
         self._stop, self._held = stop, ""
@@ -75,9 +77,10 @@ class StopTexts:
         if not self._stop:
             return text, False
         held = self._held + text
-        if met := [at for stop in self._stop if (at := held.find(stop)) >= 0]:
+        if met := [(at + len(stop), at) for stop in self._stop if (at := held.find(stop)) >= 0]:
             self._held = ""
-            return held[: min(met)], True
+            _, at = min(met)
+            return held[:at], True
         keep = max((size for stop in self._stop for size in range(1, len(stop)) if held.endswith(stop[:size])), default=0)
         self._held = held[len(held) - keep :]
         return held[: len(held) - keep], False

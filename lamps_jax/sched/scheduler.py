@@ -195,8 +195,8 @@ class Scheduler:
                 return
             missing = self.blocks.num_missing_blocks(request.block_ids, len(request.token_ids))
             while not self.system.admits(request, missing, self.blocks.num_free_blocks):
-                # An idle device does not wait for memory that only paused requests hold.
-                if self._running or not self._discard_one_paused():
+                # An idle device does not wait for memory that only paused requests hold, or ones that wait behind this one.
+                if self._running or not (self._discard_one_paused() or self._take_from_one_behind(request)):
                     return
             heapq.heappop(self._waiting)
             request.state, request.slot = RequestState.RUNNING, heapq.heappop(self._free_slots)

@@ -61,7 +61,7 @@ class InlineCallParser:
             if rest is None and unfinished and (name is None or any(known.startswith(name) for known in self._names)):
                 return plain, None
             if rest is not None and name in self._names:
-                if arrow := _ARROW.search(rest):
+                if arrow := _ARROW.search(rest, 0, MAX_CALL_CHARS - match.start("rest")):
                     self._held = ""
                     return plain, WrittenCall(name, rest[1 : arrow.start()].strip(), rest[arrow.end() :])
                 if unfinished:

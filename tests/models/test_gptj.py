@@ -1,6 +1,7 @@
 """Our GPT-J gives the numbers of PyTorch's: in one piece, token by token and in chunks through the paged programs."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,44 +25,61 @@ NUM_GENERATED = 40
 SHAPES: dict[str, tuple[GPTJConfig, int | None]] = {
     "head_16_rotary_8": (gptj_config(hidden_size=64, num_heads=4, rotary_dim=8, intermediate_size=256), None),
     "head_16_rotary_16": (gptj_config(hidden_size=32, num_heads=2, rotary_dim=16, intermediate_size=80), 80),
-    "head_64_rotary_32": (gptj_config(hidden_size=128, num_heads=2, rotary_dim=32, intermediate_size=72), 72),
-    "head_64_rotary_64": (gptj_config(hidden_size=64, num_heads=1, rotary_dim=64, intermediate_size=256), None),
-    "head_256_rotary_64": (gptj_config(hidden_size=512, num_heads=2, rotary_dim=64, intermediate_size=128), 128),
+    "head_64_rotary_32": (gptj_config(num_layers=1, hidden_size=128, num_heads=2, rotary_dim=32, intermediate_size=72), 72),
+    "head_64_rotary_64": (gptj_config(num_layers=1, hidden_size=64, num_heads=1, rotary_dim=64, intermediate_size=256), None),
+    "head_256_rotary_64": (gptj_config(num_layers=1, hidden_size=512, num_heads=2, rotary_dim=64, intermediate_size=128), 128),
 }
 """Configurations, and `n_inner` as their ``config.json`` has it."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """The same weights in PyTorch and here."""
+    """The same weights in PyTorch and here, and here the programs too, with the logits that they sampled from, one array a run."""
 
     torch: Any
     ours: LoadedModel
+    runner: ProgramRunner
+    seen_logits: list[np.ndarray]
 
     def torch_logits(self, token_ids: np.ndarray) -> np.ndarray:
         with torch.no_grad():
             return self.torch(torch.from_numpy(token_ids)).logits.numpy()
 
+    def torch_greedy(self, prompt: list[int], count: int) -> list[int]:
+        with torch.no_grad():
+            generated = self.torch.generate(
+                torch.tensor([prompt]),
+                attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
+                max_new_tokens=count,
+                do_sample=False,
+                eos_token_id=None,
+                pad_token_id=0,
+            )
+        return generated[0, len(prompt) :].tolist()
 
-@pytest.fixture(scope="module", params=SHAPES)
-def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Pair:
-    config, n_inner = SHAPES[request.param]
-    directory = tmp_path_factory.mktemp(request.param)
-    return Pair(save_torch_gptj(directory, config, n_inner=n_inner), load_model(directory))
 
-
-@pytest.fixture
-def seen_logits(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[np.ndarray]]:
-    """The logits that the programs made in this test hand to the sampler, one array a run."""
+@contextmanager
+def recorded_logits() -> Iterator[list[np.ndarray]]:
+    """Makes programs traced meanwhile hand over the logits that they sample from, one array a run, and take the likeliest token."""
     seen: list[np.ndarray] = []
 
-    def sample(logits: jax.Array, rows: Any, eos_token_ids: tuple[int, ...]) -> jax.Array:
+    def recording_sample(logits: jax.Array, *arguments: Any) -> jax.Array:
         jax.debug.callback(lambda x: seen.append(np.asarray(x)), logits)
         return logits.argmax(-1).astype(jnp.int32)
 
-    monkeypatch.setattr(step, "sample", sample)
-    yield seen
-    jax.effects_barrier()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(step, "sample", recording_sample)
+        yield seen
+
+
+@pytest.fixture(scope="module", params=SHAPES)
+def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    config, n_inner = SHAPES[request.param]
+    directory = tmp_path_factory.mktemp(request.param)
+    reference = save_torch_gptj(directory, config, n_inner=n_inner)
+    ours = load_model(directory)
+    with recorded_logits() as seen:
+        yield Pair(reference, ours, ProgramRunner(ours, engine_config(), smallest_decode_batch=4), seen)
 
 
 def dense_logits(model: LoadedModel) -> Callable[[jax.Array], jax.Array]:
@@ -85,62 +103,53 @@ def test_whole_text_has_the_logits_of_pytorch(pair: Pair) -> None:
     np.testing.assert_allclose(ours, pair.torch_logits(token_ids), rtol=0, atol=MAX_ERROR)
 
 
-def test_token_by_token_through_the_decode_program_has_the_logits_of_pytorch(pair: Pair, seen_logits: list[np.ndarray]) -> None:
+def test_token_by_token_through_the_decode_program_has_the_logits_of_pytorch(pair: Pair) -> None:
     token_ids = random_tokens(3, 23, seed=1)
-    runner = ProgramRunner(pair.ours, engine_config())
-    rows = [runner.row(slot) for slot in range(3)]
+    rows = [pair.runner.row(slot) for slot in range(3)]
+    pair.seen_logits.clear()
     for column in token_ids.T:
-        runner.decode(rows, column.tolist())
-    ours = np.stack(seen_logits, axis=1)[:3]
+        pair.runner.decode(rows, column.tolist())
+    ours = np.stack(pair.seen_logits, axis=1)[:3]
     np.testing.assert_allclose(ours, pair.torch_logits(token_ids), rtol=0, atol=MAX_ERROR)
 
 
-def test_chunks_through_the_prefill_program_have_the_logits_of_pytorch(pair: Pair, seen_logits: list[np.ndarray]) -> None:
+def test_chunks_through_the_prefill_program_have_the_logits_of_pytorch(pair: Pair) -> None:
     (token_ids,) = random_tokens(1, 71, seed=2)
-    runner = ProgramRunner(pair.ours, engine_config())
-    row, ends = runner.row(2), np.cumsum([5, 16, 1, 32, 17])
+    row, ends = pair.runner.row(2), np.cumsum([5, 16, 1, 9, 16, 13, 11])
+    pair.seen_logits.clear()
     for start, end in zip([0, *ends], ends, strict=False):
-        runner.prefill(row, token_ids[start:end].tolist(), sample=bool(end == ends[-1]))
-    ours = np.concatenate(seen_logits)
+        pair.runner.prefill(row, token_ids[start:end].tolist(), sample=bool(end == ends[-1]))
+    ours = np.concatenate(pair.seen_logits)
     np.testing.assert_allclose(ours, pair.torch_logits(token_ids[None])[0, ends - 1], rtol=0, atol=MAX_ERROR)
 
 
-def test_greedy_continuation_is_that_of_pytorch(pair: Pair) -> None:
-    (prompt,) = random_tokens(1, 21, seed=3)
-    with torch.no_grad():
-        expected = pair.torch.generate(
-            torch.from_numpy(prompt[None]),
-            attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
-            max_new_tokens=NUM_GENERATED,
-            do_sample=False,
-            eos_token_id=None,
-            pad_token_id=0,
-        )[0, len(prompt) :].tolist()
-    runner = ProgramRunner(pair.ours, engine_config())
-    assert runner.generate(runner.row(1), prompt.tolist(), NUM_GENERATED, chunk=8) == expected
-    assert len(set(expected)) > 3  # a continuation that repeats one token would prove little
+def test_greedy_continuations_of_a_batch_are_those_of_pytorch_one_by_one(pair: Pair) -> None:
+    prompts = [random_tokens(length, seed=length).tolist() for length in (3, 21, 40)]
+    ours = pair.runner.generate_batch(prompts, NUM_GENERATED, chunk=8)
+    assert ours == [pair.torch_greedy(prompt, NUM_GENERATED) for prompt in prompts]
+    assert len({token for tokens in ours for token in tokens}) > 8  # repeating one token would prove little
 
 
-def test_bfloat16_is_near_float32(tmp_path: Path) -> None:
+def test_bfloat16_is_near_float32_dense_and_paged(tmp_path: Path) -> None:
     config, n_inner = SHAPES["head_64_rotary_32"]
     save_torch_gptj(tmp_path, config, n_inner=n_inner)
-    token_ids = jnp.asarray(random_tokens(2, 33), jnp.int32)
-    exact = np.asarray(dense_logits(load_model(tmp_path))(token_ids))
-    rounded = np.asarray(dense_logits(load_model(tmp_path, dtype="bfloat16"))(token_ids))
-    assert np.linalg.norm(rounded - exact) < 2e-2 * np.linalg.norm(exact)
+    (token_ids,) = random_tokens(1, 18)
+    exact = dense_logits(load_model(tmp_path))(jnp.asarray(token_ids[None], jnp.int32))[0]
+    model = load_model(tmp_path, dtype="bfloat16")
+    dense = dense_logits(model)(jnp.asarray(token_ids[None], jnp.int32))[0]
+    assert relative_error(dense, exact) < 2e-2
+    with recorded_logits() as paged:
+        runner = ProgramRunner(model, engine_config(dtype="bfloat16"))
+        row = runner.row(0)
+        runner.prefill(row, token_ids[:16].tolist())
+        runner.decode([row], [int(token_ids[16])])
+        runner.decode([row], [int(token_ids[17])])
+    assert runner.pool[0][0].dtype == jnp.uint16
+    assert relative_error(np.concatenate(paged), exact[-3:]) < 2e-2
 
 
-def test_paged_bfloat16_programs_are_near_dense_float32(tmp_path: Path, seen_logits: list[np.ndarray]) -> None:
-    config, n_inner = SHAPES["head_64_rotary_32"]
-    save_torch_gptj(tmp_path, config, n_inner=n_inner)
-    (token_ids,) = random_tokens(1, 33)
-    runner = ProgramRunner(load_model(tmp_path, dtype="bfloat16"), engine_config(dtype="bfloat16"))
-    row = runner.row(0)
-    runner.prefill(row, token_ids[:31].tolist())
-    runner.decode([row], [int(token_ids[31])])
-    runner.decode([row], [int(token_ids[32])])
-    exact = np.asarray(dense_logits(load_model(tmp_path))(jnp.asarray(token_ids[None], jnp.int32)))[0, -3:]
-    assert np.linalg.norm(np.concatenate(seen_logits) - exact) < 2e-2 * np.linalg.norm(exact)
+def relative_error(x: Any, exact: Any) -> float:
+    return float(np.linalg.norm(np.asarray(x) - np.asarray(exact)) / np.linalg.norm(np.asarray(exact)))
 
 
 def test_config_reads_what_it_writes() -> None:

@@ -9,7 +9,7 @@ from lamps_jax.sched.block_manager import BlockManager
 from lamps_jax.sched.plan import StepResult
 from lamps_jax.sched.request import FinishReason, Request, SamplingParams
 from lamps_jax.sched.scheduler import Scheduler
-from token_memory import TokenMemory
+from tests.token_memory import TokenMemory
 
 EOS, CALL = 0, 1
 

@@ -1,9 +1,10 @@
 """Random lives of many requests in small pools, over every named system, against the naive loop that knows no scheduler."""
 
+import functools
 import random
 
 import pytest
-from drive import Drive
+from tests.sched.drive import Drive
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
@@ -78,11 +79,12 @@ TestSchedulerMachine = SchedulerMachine.TestCase
 TestSchedulerMachine.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 
 
+@functools.cache
 def busy_hour(system: str, seed: int) -> Drive:
-    """A crowd of requests in a pool of three full ones; calls return when they like."""
+    """A crowd of requests in a pool of two full ones; calls return when they like."""
     rng = random.Random(seed)
-    config = SchedulerConfig(policy=system, token_budget=10, max_chunk_tokens=6, max_num_seqs=4, max_model_len=30)
-    drive = Drive(config, block_size=3, num_blocks=31)
+    config = SchedulerConfig(policy=system, token_budget=10, max_chunk_tokens=6, max_num_seqs=5, max_model_len=30)
+    drive = Drive(config, block_size=3, num_blocks=21)
     for _ in range(250):
         if rng.random() < 0.2:
             first = rng.randrange(100, 10_000)

@@ -1,0 +1,213 @@
+"""The engine on a thread of its own, behind asyncio."""
+
+import asyncio
+import copy
+import logging
+import queue
+import threading
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from lamps_jax.engine.engine import Engine
+from lamps_jax.engine.events import Event
+from lamps_jax.sched.request import SamplingParams
+from lamps_jax.tools.tool import Tool
+
+logger = logging.getLogger(__name__)
+
+IndexedEvent = tuple[int, Event]
+"""The index of a prompt in its submission, and an event of the request made of it."""
+
+
+class EngineUnavailable(RuntimeError):
+    """Raised where the engine has failed or was stopped; the message says why."""
+
+
+@dataclass(slots=True, eq=False)
+class _Submission:
+    """Prompts that came together. What follows `loop` belongs to the engine's thread, except that `inbox` is read on the loop."""
+
+    prompts: Sequence[tuple[list[int], SamplingParams]]
+    client_tools: Mapping[str, Tool]
+    recognise_calls: bool
+    loop: asyncio.AbstractEventLoop
+    inbox: asyncio.Queue[IndexedEvent | Exception] = field(default_factory=asyncio.Queue)
+    request_ids: list[str] = field(default_factory=list)
+    num_finished: int = 0
+
+
+class AsyncEngine:
+    """Runs an engine until `stop`; requests come from any event loop. Nobody else may touch the engine meanwhile.
+
+    Attributes:
+        tokenizer: A copy for the callers: a tokenizer is not to be used from two threads.
+        max_model_len: Tokens of context.
+        vocab_size: Token ids are below it.
+    """
+
+    def __init__(self, engine: Engine):
+        self.tokenizer = copy.deepcopy(engine.tokenizer)
+        self.max_model_len = engine.scheduler.config.max_model_len
+        self.vocab_size = self.tokenizer.vocab_size
+        self._engine = engine
+        self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._submissions: set[_Submission] = set()
+        self._outbox: list[tuple[_Submission, IndexedEvent | Exception]] = []
+        self._lock = threading.Lock()  # guards `_closed`: no command is queued after it is set
+        self._closed: str | None = None
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._thread.start()
+
+    @property
+    def healthy(self) -> bool:
+        """Whether requests are taken."""
+        return self._closed is None
+
+    @property
+    def failure(self) -> str | None:
+        """Why no more requests are taken; None while they are."""
+        return self._closed
+
+    def generate(
+        self,
+        prompts: Sequence[tuple[list[int], SamplingParams]],
+        *,
+        client_tools: Mapping[str, Tool] | None = None,
+        recognise_calls: bool = True,
+    ) -> AsyncGenerator[IndexedEvent, None]:
+        """The events of all `prompts`, as they happen, until each has finished.
+
+        The requests start with the first iteration. Closing the iterator, or cancelling the task that waits for it, aborts those
+        that have not finished: their blocks are free within a step. An event's `call` is a copy; its `output` may be read only
+        once the event's kind is ``finished``.
+
+        Args:
+            client_tools: As for `Engine.add`.
+            recognise_calls: As for `Engine.add`.
+
+        Raises:
+            EngineUnavailable: At once or while iterating, if the engine has failed or was stopped.
+            ValueError: While iterating, if a prompt is empty or too long.
+        """
+        if self._closed is not None:
+            raise EngineUnavailable(self._closed)
+        return self._generate(prompts, client_tools or {}, recognise_calls)
+
+    def stop(self) -> None:
+        """Ends what is running with an error and returns once the thread has ended."""
+        self._stopping = True
+        self._engine.wake_up()
+        self._thread.join()
+
+    async def _generate(
+        self, prompts: Sequence[tuple[list[int], SamplingParams]], client_tools: Mapping[str, Tool], recognise_calls: bool
+    ) -> AsyncGenerator[IndexedEvent, None]:
+        submission = _Submission(prompts, client_tools, recognise_calls, asyncio.get_running_loop())
+        if not self._command(lambda: self._begin(submission)):
+            raise EngineUnavailable(self._closed)
+        num_unfinished = len(prompts)
+        try:
+            while num_unfinished:
+                item = await submission.inbox.get()
+                if isinstance(item, Exception):
+                    raise item
+                num_unfinished -= item[1].kind == "finished"
+                yield item
+        finally:
+            if num_unfinished:
+                self._command(lambda: self._abort(submission))
+
+    def _command(self, command: Callable[[], None]) -> bool:
+        """Has `command` run on the engine's thread before its next step; False if the thread takes no more."""
+        with self._lock:
+            if self._closed is not None:
+                return False
+            self._commands.put(command)
+        self._engine.wake_up()
+        return True
+
+    # What follows runs on the engine's thread.
+
+    def _run(self) -> None:
+        reason = "the engine was stopped"
+        try:
+            while not self._stopping:
+                self._run_commands()
+                worked = self._engine.step()
+                self._deliver()
+                if not worked:
+                    self._engine.wait()
+        except BaseException as error:  # whatever it was, those who wait must hear of it
+            logger.exception("the engine failed; the server takes no more requests")
+            reason = f"the engine failed ({type(error).__name__}: {error}); restart the server"
+        self._close(reason)
+
+    def _close(self, reason: str) -> None:
+        with self._lock:
+            self._closed = reason
+        last_acts = [self._commands.get() for _ in range(self._commands.qsize())]
+        for act in (*last_acts, lambda: self._engine.fail_all(reason)):
+            try:
+                act()
+            except Exception:
+                logger.exception("the failed engine could not end its requests")
+        for submission in list(self._submissions):
+            self._end(submission, EngineUnavailable(reason))
+        self._deliver()
+
+    def _run_commands(self) -> None:
+        while not self._commands.empty():
+            self._commands.get()()
+
+    def _begin(self, submission: _Submission) -> None:
+        self._submissions.add(submission)
+        try:
+            if self._closed is not None:
+                raise EngineUnavailable(self._closed)
+            for index, (token_ids, sampling) in enumerate(submission.prompts):
+                request_id = self._engine.add(
+                    token_ids,
+                    sampling,
+                    on_event=lambda event, index=index: self._take_event(submission, index, event),
+                    client_tools=submission.client_tools,
+                    recognise_calls=submission.recognise_calls,
+                )
+                submission.request_ids.append(request_id)
+        except (ValueError, EngineUnavailable) as error:
+            self._end(submission, error)
+            for request_id in submission.request_ids:
+                self._engine.abort(request_id)
+
+    def _abort(self, submission: _Submission) -> None:
+        self._submissions.discard(submission)
+        for request_id in submission.request_ids:
+            self._engine.abort(request_id)
+
+    def _take_event(self, submission: _Submission, index: int, event: Event) -> None:
+        if submission not in self._submissions:  # nobody listens any more
+            return
+        call = None if event.call is None else replace(event.call)
+        self._outbox.append((submission, (index, replace(event, call=call))))
+        submission.num_finished += event.kind == "finished"
+        if submission.num_finished == len(submission.prompts):
+            self._submissions.remove(submission)
+
+    def _end(self, submission: _Submission, error: Exception) -> None:
+        self._submissions.discard(submission)
+        self._outbox.append((submission, error))
+
+    def _deliver(self) -> None:
+        """Hands the events of a step over, waking each event loop once."""
+        outbox, self._outbox = self._outbox, []
+        for loop in {submission.loop for submission, _ in outbox}:
+            batch = [(submission.inbox, item) for submission, item in outbox if submission.loop is loop]
+            try:
+                loop.call_soon_threadsafe(_put_all, batch)
+            except RuntimeError:  # the loop is closed, and with it those who waited
+                logger.debug("events for a closed event loop were dropped")
+
+
+def _put_all(batch: list[tuple[asyncio.Queue[IndexedEvent | Exception], IndexedEvent | Exception]]) -> None:
+    for inbox, item in batch:
+        inbox.put_nowait(item)

@@ -1,0 +1,75 @@
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+import lamps_jax
+from lamps_jax.cli import main
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["lamps-jax", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(ended.value.code or 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("generate", "hi", "--model", "/no/such/model"), "/no/such/model does not exist"),
+        (("generate", "hi", "--max-tokens", "0"), "max_tokens must be at least 1, got 0"),
+        (("generate", "hi", "--temperature", "-1"), "temperature must be between 0 and 10, got -1.0"),
+        (("generate", "hi", "--top-p", "0"), "top_p must be above 0 and at most 1, got 0.0"),
+        (("generate", "hi", "--policy", "magic"), "unknown policy 'magic'; known are preserve, vllm, vllm-head"),
+        (("generate", "hi", "--dtype", "int3"), "dtype must be float32, bfloat16 or float16, got 'int3'"),
+        (("generate", "hi", "--kv-blocks", "3"), "use at least 65 blocks"),
+        (("generate", "hi", "--max-tokens", "many"), "'many' is not a valid int"),
+        (("generate",), "Missing argument"),
+        (("generate", "hi", "--wings"), "--wings"),
+        (("fly",), "fly"),
+        (("serve", "--model", "/no/such/model"), "/no/such/model does not exist"),
+        (("serve", "--policy", "magic"), "unknown policy 'magic'"),
+        (("serve", "--port", "99999"), "99999"),
+    ],
+)
+def test_a_wrong_argument_gets_one_line_and_exit_status_2(
+    arguments: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, *arguments) == 2
+    printed = capsys.readouterr()
+    assert said in printed.err
+    assert printed.err.count("\n") == 1
+    assert printed.out == ""
+
+
+def test_a_broken_checkpoint_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.json").write_text("{")
+    assert run(monkeypatch, "generate", "hi", "--model", str(tmp_path)) == 2
+    assert f"cannot read {tmp_path / 'config.json'}" in capsys.readouterr().err
+
+
+def test_a_prompt_longer_than_the_context_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(monkeypatch, "generate", "word " * 200, "--max-model-len", "64", "--compile-cache", "") == 2
+    assert "exceeds the context of 64" in capsys.readouterr().err
+
+
+def test_json_output_is_one_document_with_the_call_in_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "generate", "What is 48*37?", "--json", "--compile-cache", "") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["text"] == "1776"
+    assert document["token_ids"]
+    assert document["calls"][0]["arguments"] == {"expression": "48*37"}
+    assert document["timings"]["e2e_s"] > 0
+
+
+def test_the_version_and_the_help_are_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(monkeypatch, "--version") == 0
+    assert lamps_jax.__version__ in capsys.readouterr().out
+    assert run(monkeypatch, "generate", "--help") == 0
+    assert "--max-tokens" in capsys.readouterr().out
