@@ -40,8 +40,8 @@ def lively_model(
     return replace(model, weights=tuple(8 * weight if weight.ndim == 2 else weight for weight in model.weights))
 
 
-def torch_gptj(config: GPTJConfig, *, seed: int = 0, n_inner: int | None = None) -> Any:
-    """The PyTorch GPT-J of the same shape, every parameter random; `n_inner` is written into its configuration as given."""
+def torch_gptj(config: GPTJConfig, *, seed: int = 0) -> Any:
+    """The PyTorch GPT-J of the same shape, every parameter random; an MLP of the usual size goes unsaid in its configuration."""
     import torch
     from transformers import GPTJConfig as TorchConfig
     from transformers import GPTJForCausalLM
@@ -56,7 +56,7 @@ def torch_gptj(config: GPTJConfig, *, seed: int = 0, n_inner: int | None = None)
             n_layer=config.num_layers,
             n_head=config.num_heads,
             rotary_dim=config.rotary_dim,
-            n_inner=n_inner,
+            n_inner=None if config.intermediate_size == 4 * config.hidden_size else config.intermediate_size,
             bos_token_id=0,
             eos_token_id=0,
         )
@@ -70,11 +70,9 @@ def torch_gptj(config: GPTJConfig, *, seed: int = 0, n_inner: int | None = None)
     return model
 
 
-def save_torch_gptj(
-    directory: Path, config: GPTJConfig, *, seed: int = 0, n_inner: int | None = None, max_shard_size: str = "1GB"
-) -> Any:
+def save_torch_gptj(directory: Path, config: GPTJConfig, *, seed: int = 0, max_shard_size: str = "1GB") -> Any:
     """Writes a random GPT-J as PyTorch users do, and returns it."""
-    model = torch_gptj(config, seed=seed, n_inner=n_inner)
+    model = torch_gptj(config, seed=seed)
     model.save_pretrained(directory, max_shard_size=max_shard_size)
     return model
 
@@ -121,7 +119,9 @@ class ProgramRow:
 class ProgramRunner:
     """Drives the programs of `make_programs` by hand, without scheduler or executor."""
 
-    def __init__(self, model: LoadedModel, config: EngineConfig, *, num_blocks: int | None = None, smallest_decode_batch: int = 1):
+    def __init__(
+        self, model: LoadedModel, config: EngineConfig, *, num_blocks: int | None = None, smallest_decode_batch: int = 1
+    ):
         self.config = config
         self.model = model
         self.batches = BatchBuilder(config, smallest_decode_batch=smallest_decode_batch)

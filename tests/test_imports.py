@@ -84,7 +84,9 @@ def test_package_itself_imports_nothing() -> None:
 
 
 def test_only_the_command_line_imports_the_server() -> None:
-    importers = {unit(module_name(file)) for file in FILES for module in imported_modules(file) if module.startswith("lamps_jax.serve")}
+    importers = {
+        unit(module_name(file)) for file in FILES for module in imported_modules(file) if module.startswith("lamps_jax.serve")
+    }
     assert importers <= {"serve", "cli"}
 
 

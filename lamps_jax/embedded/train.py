@@ -54,9 +54,9 @@ class TrainingConfig:
     max_position: int = 1024
     rows: int = 16
     length: int = 256
-    steps: int = 5000
+    steps: int = 4200
     warmup_steps: int = 100
-    decay_share: float = 0.25
+    decay_share: float = 0.5
     learning_rate: float = 3e-3
     weight_decay: float = 0.05
     seed: int = 17
@@ -79,7 +79,7 @@ class TrainingConfig:
 DEFAULTS = TrainingConfig()
 
 
-def make_optimizer(config: TrainingConfig) -> optax.GradientTransformation:
+def make_optimizer(config: TrainingConfig, parameters: Parameters) -> optax.GradientTransformation:
     """Muon for the matrices inside the blocks, Adam for the rest; the learning rate warms up, stays, and falls to zero.
 
     Source: Jordan et al., 2024, Muon; ``consistent_rms`` 0.2 as in Liu et al., 2025, Muon is scalable for LLM training.
@@ -94,12 +94,10 @@ def make_optimizer(config: TrainingConfig) -> optax.GradientTransformation:
         [config.warmup_steps, config.steps - decay_steps],
     )
 
-    def dimensions(parameters: Any) -> Any:
-        return {
-            name: contrib.MuonDimensionNumbers(1, 0) if value.ndim == 2 and name.startswith("blocks.") else None
-            for name, value in parameters.items()
-        }
-
+    dimensions: Any = {
+        name: contrib.MuonDimensionNumbers(1, 0) if value.ndim == 2 and name.startswith("blocks.") else None
+        for name, value in parameters.items()
+    }
     muon = contrib.muon(
         schedule,
         weight_decay=config.weight_decay,
@@ -128,9 +126,9 @@ def _logits(model: Any, num_layers: int, rows: Rows) -> jax.Array:
 
 def train(config: TrainingConfig, out: Path, *, progress: Progress) -> None:
     """Trains to the end of `config`, from the last checkpoint in `out` if there is one, and writes a Hugging Face directory."""
-    tokenizer = train_tokenizer(vocab_size=config.vocab_size, num_questions=config.tokenizer_questions, seed=config.seed)
+    tokenizer = _tokenizer(config, out)
     graph, parameters = initial_parameters(lambda: GPTJ(config.model, rngs=nnx.Rngs(config.seed)))
-    optimizer = make_optimizer(config)
+    optimizer = make_optimizer(config, parameters)
     state = {"parameters": parameters, "optimizer": optimizer.init(parameters)}
     loss_of = functools.partial(batch_loss, graph, config.num_layers)
 
@@ -161,7 +159,16 @@ def train(config: TrainingConfig, out: Path, *, progress: Progress) -> None:
                 logger.info("held out, answered token for token: %s", right)
         checkpoints.wait_until_finished()
     save_hf_directory(out, config.model, state["parameters"], dtype=jnp.float16)
+
+
+def _tokenizer(config: TrainingConfig, out: Path) -> PreTrainedTokenizerFast:
+    """The tokenizer in `out`, which a run that goes on must not change; fitted and saved there if there is none."""
+    if (out / "tokenizer_config.json").exists():
+        return PreTrainedTokenizerFast.from_pretrained(out)
+    tokenizer = train_tokenizer(vocab_size=config.vocab_size, num_questions=config.tokenizer_questions, seed=config.seed)
+    out.mkdir(parents=True, exist_ok=True)
     save_tokenizer(tokenizer, out)
+    return tokenizer
 
 
 def _prefetch(

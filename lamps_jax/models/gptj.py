@@ -78,7 +78,7 @@ class GPTJConfig:
                 hidden_size=hidden_size,
                 num_layers=int(config["n_layer"]),
                 num_heads=num_heads,
-                rotary_dim=int(config.get("rotary_dim") or hidden_size // num_heads),
+                rotary_dim=int(config.get("rotary_dim") or hidden_size // max(1, num_heads)),
                 intermediate_size=int(config.get("n_inner") or 4 * hidden_size),
                 max_position=int(config["n_positions"]),
                 layer_norm_eps=float(config.get("layer_norm_epsilon", 1e-5)),

@@ -108,7 +108,7 @@ def _shards(directory: Path) -> list[Path]:
     if index.exists():
         try:
             files = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-        except (ValueError, KeyError, AttributeError, UnicodeDecodeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(f"cannot read {index}: {error}") from error
         shards = [directory / file for file in files]
     else:

@@ -16,6 +16,9 @@ from lamps_jax.tools.tool import Tool
 DEFAULT_COMPLETION_TOKENS = 16
 """`max_tokens` of /v1/completions where the request gives none, as in the OpenAI API."""
 
+MAX_BODY_BYTES = 8 * 2**20
+"""Bodies longer than this are refused before they are read as JSON; no context holds so much."""
+
 _NEUTRAL_VALUES: dict[str, tuple[Any, ...]] = {
     "n": (1,),
     "best_of": (1,),
@@ -241,8 +244,10 @@ def parse_body(kind: type[AnyBody], body: bytes) -> AnyBody:
     """The body of a request, checked.
 
     Raises:
-        RequestError: If it is not JSON, a field has a wrong type, or it asks for something that is not supported.
+        RequestError: If it is too long or not JSON, a field has a wrong type, or it asks for something that is not supported.
     """
+    if len(body) > MAX_BODY_BYTES:
+        raise RequestError(f"the body has {len(body)} bytes, at most {MAX_BODY_BYTES} are taken; send less", status=413)
     try:
         parsed = kind.model_validate_json(body)
     except ValidationError as error:

@@ -37,7 +37,9 @@ def byte_tokenizer(*words: str) -> Tokenizer:
 
 def word_id(tokenizer: Tokenizer, word: str) -> int:
     """The one token that spells `word`."""
-    spelled = word if word == EOS else "".join(p for p, _ in pre_tokenizers.ByteLevel(False, use_regex=False).pre_tokenize_str(word))
+    spelled = (
+        word if word == EOS else "".join(p for p, _ in pre_tokenizers.ByteLevel(False, use_regex=False).pre_tokenize_str(word))
+    )
     return tokenizer.hf.get_vocab()[spelled]
 
 
@@ -216,7 +218,7 @@ def run(engine: Engine, *, max_steps: int = 3000) -> None:
         if not engine.num_unfinished:
             break
         if not busy and not isinstance(engine._api_runner, ManualRunner):
-            engine.wait(10.0)
+            engine.wait(0.01)  # the runner of a test knows no engine to wake up
     assert not engine.num_unfinished, f"{engine.num_unfinished} requests did not end within {max_steps} steps"
     while engine.step():
         pass
@@ -252,9 +254,7 @@ class Stage:
 def stage(*tools: Tool, words: tuple[str, ...] = (), runner: ApiRunner | None = None, **options: Any) -> Stage:
     tokenizer = byte_tokenizer(*words)
     script, runner = Script(tokenizer), runner or ManualRunner()
-    engine = make_engine(
-        tokenizer, lambda config, blocks: TokenMemory(script, config, blocks), tools, runner=runner, **options
-    )
+    engine = make_engine(tokenizer, lambda config, blocks: TokenMemory(script, config, blocks), tools, runner=runner, **options)
     return Stage(engine, script, runner)
 
 

@@ -422,7 +422,9 @@ def test_no_tool_runs_twice_for_one_call_although_requests_are_preempted_and_com
     )
     letters = "abcdefghijkl"
     for letter in letters:
-        scene.says(letter, f"[Echo({letter}1) ->", Given(f" {letter}1]"), f"x[Echo({letter}2) ->", Given(f" {letter}2]"), "done", EOS)
+        scene.says(
+            letter, f"[Echo({letter}1) ->", Given(f" {letter}1]"), f"x[Echo({letter}2) ->", Given(f" {letter}2]"), "done", EOS
+        )
     asked = [scene.ask(letter) for letter in letters]
     run(scene.engine)
     assert [other.output.text for other in asked] == ["xdone"] * len(letters)
@@ -432,7 +434,9 @@ def test_no_tool_runs_twice_for_one_call_although_requests_are_preempted_and_com
 
 @every_system
 def test_a_request_in_a_crowd_says_what_it_says_alone(system: str):
-    scene = stage(echo_tool(), policy=system, max_model_len=40, num_blocks=24, max_num_seqs=6, token_budget=12, max_chunk_tokens=5)
+    scene = stage(
+        echo_tool(), policy=system, max_model_len=40, num_blocks=24, max_num_seqs=6, token_budget=12, max_chunk_tokens=5
+    )
     prompts = [f"{number} questions" for number in range(15)]
     for number, prompt in enumerate(prompts):
         scene.says(prompt, f"hm [Echo({number}) ->", Given(f" {number}]"), f" {number}!", EOS)

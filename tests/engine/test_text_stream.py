@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -16,7 +18,7 @@ stops = st.lists(st.text("ab\n", min_size=1, max_size=4), max_size=3).map(tuple)
 def cut(text: str, at: list[int]) -> list[str]:
     """`text` in pieces, cut at the given places."""
     borders = sorted({0, len(text), *(place % (len(text) + 1) for place in at)})
-    return [text[start:end] for start, end in zip(borders, borders[1:], strict=False)]
+    return [text[start:end] for start, end in pairwise(borders)]
 
 
 def stop_at_once(text: str, stop: tuple[str, ...]) -> tuple[str, bool]:

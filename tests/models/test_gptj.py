@@ -22,19 +22,18 @@ from tests.factories import ProgramRunner, engine_config, gptj_config, save_torc
 MAX_ERROR = 1e-4
 NUM_GENERATED = 40
 
-SHAPES: dict[str, tuple[GPTJConfig, int | None]] = {
-    "head_16_rotary_8": (gptj_config(hidden_size=64, num_heads=4, rotary_dim=8, intermediate_size=256), None),
-    "head_16_rotary_16": (gptj_config(hidden_size=32, num_heads=2, rotary_dim=16, intermediate_size=80), 80),
-    "head_64_rotary_32": (gptj_config(num_layers=1, hidden_size=128, num_heads=2, rotary_dim=32, intermediate_size=72), 72),
-    "head_64_rotary_64": (gptj_config(num_layers=1, hidden_size=64, num_heads=1, rotary_dim=64, intermediate_size=256), None),
-    "head_256_rotary_64": (gptj_config(num_layers=1, hidden_size=512, num_heads=2, rotary_dim=64, intermediate_size=128), 128),
+SHAPES: dict[str, GPTJConfig] = {
+    "head_16_rotary_8": gptj_config(hidden_size=64, num_heads=4, rotary_dim=8, intermediate_size=256),
+    "head_16_rotary_16": gptj_config(hidden_size=32, num_heads=2, rotary_dim=16, intermediate_size=80),
+    "head_64_rotary_32": gptj_config(num_layers=1, hidden_size=128, num_heads=2, rotary_dim=32, intermediate_size=72),
+    "head_64_rotary_64": gptj_config(num_layers=1, hidden_size=64, num_heads=1, rotary_dim=64, intermediate_size=256),
+    "head_256_rotary_64": gptj_config(num_layers=1, hidden_size=512, num_heads=2, rotary_dim=64, intermediate_size=128),
 }
-"""Configurations, and `n_inner` as their ``config.json`` has it."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """The same weights in PyTorch and here, and here the programs too, with the logits that they sampled from, one array a run."""
+    """The same weights in PyTorch and here; here the programs too, and the logits that they sampled from, one array a run."""
 
     torch: Any
     ours: LoadedModel
@@ -60,7 +59,7 @@ class Pair:
 
 @contextmanager
 def recorded_logits() -> Iterator[list[np.ndarray]]:
-    """Makes programs traced meanwhile hand over the logits that they sample from, one array a run, and take the likeliest token."""
+    """Makes programs traced meanwhile hand over the logits that they sample from, one array a run; they sample greedily."""
     seen: list[np.ndarray] = []
 
     def recording_sample(logits: jax.Array, *arguments: Any) -> jax.Array:
@@ -72,11 +71,16 @@ def recorded_logits() -> Iterator[list[np.ndarray]]:
         yield seen
 
 
-@pytest.fixture(scope="module", params=SHAPES)
+SLOW_SHAPES = ("head_64_rotary_32", "head_64_rotary_64")
+
+
+@pytest.fixture(
+    scope="module", params=[pytest.param(name, marks=[pytest.mark.slow] if name in SLOW_SHAPES else []) for name in SHAPES]
+)
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    config, n_inner = SHAPES[request.param]
+    config = SHAPES[request.param]
     directory = tmp_path_factory.mktemp(request.param)
-    reference = save_torch_gptj(directory, config, n_inner=n_inner)
+    reference = save_torch_gptj(directory, config)
     ours = load_model(directory)
     with recorded_logits() as seen:
         yield Pair(reference, ours, ProgramRunner(ours, engine_config(), smallest_decode_batch=4), seen)
@@ -131,8 +135,8 @@ def test_greedy_continuations_of_a_batch_are_those_of_pytorch_one_by_one(pair: P
 
 
 def test_bfloat16_is_near_float32_dense_and_paged(tmp_path: Path) -> None:
-    config, n_inner = SHAPES["head_64_rotary_32"]
-    save_torch_gptj(tmp_path, config, n_inner=n_inner)
+    config = SHAPES["head_64_rotary_32"]
+    save_torch_gptj(tmp_path, config)
     (token_ids,) = random_tokens(1, 18)
     exact = dense_logits(load_model(tmp_path))(jnp.asarray(token_ids[None], jnp.int32))[0]
     model = load_model(tmp_path, dtype="bfloat16")

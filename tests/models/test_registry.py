@@ -1,6 +1,7 @@
 """A Hugging Face directory becomes a model, or an error that says what is wrong with it and what to do."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,16 @@ from tests.factories import gptj_config, save_torch_gptj
 CONFIG = gptj_config()
 
 
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory, model = tmp_path_factory.mktemp("saved"), random_model(CONFIG)
+    save_hf_directory(directory, CONFIG, dict(zip(model.parameter_names, model.weights, strict=True)), dtype=jnp.float32)
+    return directory
+
+
 @pytest.fixture
-def directory(tmp_path: Path) -> Path:
-    model = random_model(CONFIG)
-    save_hf_directory(tmp_path, CONFIG, dict(zip(model.parameter_names, model.weights, strict=True)), dtype=jnp.float32)
-    return tmp_path
+def directory(saved: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(saved, tmp_path / "model")
 
 
 def edit_config(directory: Path, **changes: Any) -> None:
@@ -30,7 +36,7 @@ def edit_config(directory: Path, **changes: Any) -> None:
 
 
 def test_model_that_pytorch_saved_is_loaded_whole(tmp_path: Path) -> None:
-    save_torch_gptj(tmp_path, CONFIG, n_inner=CONFIG.intermediate_size)
+    save_torch_gptj(tmp_path, CONFIG)
     model, saved = load_model(tmp_path), load_file(tmp_path / "model.safetensors")
     assert model.config == CONFIG
     assert model.name == tmp_path.name
@@ -47,7 +53,7 @@ def test_matrices_have_the_type_asked_for_and_norms_and_biases_stay_float32(dire
 
 
 def test_random_model_is_fixed_by_its_seed() -> None:
-    once, again, other = (random_model(CONFIG, seed=seed) for seed in (1, 1, 2))
+    once, again, other = (random_model(gptj_config(num_layers=1), seed=seed) for seed in (1, 1, 2))
     index = once.parameter_names.index("blocks.0.q_proj.weight")
     np.testing.assert_array_equal(once.weights[index], again.weights[index])
     assert not np.array_equal(once.weights[index], other.weights[index])
@@ -60,7 +66,9 @@ def test_end_of_text_tokens_are_one_many_or_none(directory: Path, eos: Any, expe
 
 
 def test_missing_directory_is_named_with_what_to_give_instead(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"directory .*/nowhere does not exist; give 'embedded' or a Hugging Face directory"):
+    with pytest.raises(
+        CheckpointError, match=r"directory .*/nowhere does not exist; give 'embedded' or a Hugging Face directory"
+    ):
         load_model(tmp_path / "nowhere")
 
 

@@ -72,7 +72,7 @@ def test_broken_tokenizer_is_named(tmp_path: Path, content: str) -> None:
 
 
 def test_tokenizer_with_more_tokens_than_the_model_is_refused_with_both_numbers(tmp_path: Path) -> None:
-    model = random_model(gptj_config(vocab_size=200))
+    model = random_model(gptj_config(num_layers=1, vocab_size=200))
     save_hf_directory(tmp_path, model.config, dict(zip(model.parameter_names, model.weights, strict=True)), dtype=jnp.float32)
     save_tiny_tokenizer(tmp_path)
     with pytest.raises(CheckpointError, match=rf"the tokenizer in {tmp_path} has 257 tokens, the model 200"):

@@ -37,9 +37,13 @@ def load(directory: Path, *, progress: Callable[[int, int], None] = lambda done,
     return load_hf_weights(directory, abstract_parameters(build)[1], names, ignored=HF_BUFFERS, progress=progress)
 
 
+@pytest.fixture(scope="module")
+def parameters() -> Parameters:
+    return initial_parameters(build)[1]
+
+
 @pytest.fixture
-def saved(tmp_path: Path) -> Path:
-    _, parameters = initial_parameters(build)
+def saved(parameters: Parameters, tmp_path: Path) -> Path:
     save_hf_directory(tmp_path, CONFIG, parameters, dtype=jnp.float32)
     return tmp_path
 
@@ -51,8 +55,7 @@ def edit(directory: Path, change: Callable[[dict[str, np.ndarray]], object]) -> 
     save_file(tensors, path)
 
 
-def test_parameters_survive_saving_and_loading(saved: Path) -> None:
-    _, parameters = initial_parameters(build)
+def test_parameters_survive_saving_and_loading(saved: Path, parameters: Parameters) -> None:
     loaded = load(saved)
     assert list(loaded) == list(parameters)
     for name, value in parameters.items():
@@ -80,11 +83,11 @@ def test_every_parameter_has_one_name_of_its_own_in_a_checkpoint() -> None:
     assert len(set(names.values())) == len(names)
 
 
-def test_transformers_reads_what_we_save(saved: Path) -> None:
+def test_transformers_reads_what_we_save(saved: Path, parameters: Parameters) -> None:
     model, report = GPTJForCausalLM.from_pretrained(saved, output_loading_info=True)
     assert not any(report[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     theirs = dict(model.named_parameters())
-    for name, value in initial_parameters(build)[1].items():
+    for name, value in parameters.items():
         np.testing.assert_array_equal(theirs[hf_names(HF_NAMES, 2)[name]].detach().numpy(), value, err_msg=name)
 
 

@@ -78,9 +78,7 @@ class Drive:
     num_rewritten: int = 0
 
     def __post_init__(self) -> None:
-        self.scheduler, self.twin = (
-            Scheduler(self.config, BlockManager(self.num_blocks, self.block_size)) for _ in range(2)
-        )
+        self.scheduler, self.twin = (Scheduler(self.config, BlockManager(self.num_blocks, self.block_size)) for _ in range(2))
         self.device = TokenMemory(next_token, self.config, self.scheduler.blocks)
         self.prompts: dict[str, tuple[list[int], int | None]] = {}
         self.in_flight: StepResult | None = None

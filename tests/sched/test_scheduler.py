@@ -76,7 +76,7 @@ def test_a_refused_request_leaves_no_trace():
 
 
 def test_a_pool_smaller_than_one_request_is_refused():
-    with pytest.raises(ValueError, match="28 tokens.*32"):
+    with pytest.raises(ValueError, match=r"28 tokens.*32"):
         make_scheduler(num_blocks=8, block_size=4, max_model_len=32)
     make_scheduler(num_blocks=9, block_size=4, max_model_len=32)
 
@@ -101,7 +101,11 @@ def test_a_long_prompt_is_computed_in_chunks_and_sampled_only_at_its_end():
     scheduler = make_scheduler(token_budget=16, max_chunk_tokens=8)
     add(scheduler, "a", 19)
     chunks = [turn(scheduler).prefills[0] for _ in range(3)]
-    assert [(chunk.start, len(chunk.token_ids), chunk.sample) for chunk in chunks] == [(0, 8, False), (8, 8, False), (16, 3, True)]
+    assert [(chunk.start, len(chunk.token_ids), chunk.sample) for chunk in chunks] == [
+        (0, 8, False),
+        (8, 8, False),
+        (16, 3, True),
+    ]
     assert [token for chunk in chunks for token in chunk.token_ids] == list(range(100, 119))
 
 
@@ -229,15 +233,17 @@ def test_a_preempted_request_keeps_its_sample_under_way_and_computes_all_its_tok
     assert second.num_recomputed_tokens == 3
 
 
-def test_a_preempted_request_resumes_before_a_younger_one_starts():
-    scheduler = make_scheduler(num_blocks=10, block_size=1, max_model_len=9, max_chunk_tokens=9)
+@pytest.mark.parametrize("policy", SYSTEMS)
+def test_a_preempted_request_resumes_before_a_younger_one_starts(policy: str):
+    scheduler = make_scheduler(policy=policy, num_blocks=10, block_size=1, max_model_len=9, max_chunk_tokens=9)
     for name in "abc":
         add(scheduler, name, 2)
-    for _ in range(3):
-        turn(scheduler)
+    turn(scheduler)
+    turn(scheduler)
     add(scheduler, "d", 1)
+    turn(scheduler)  # preempts c
     scheduler.finish("a", FinishReason.STOP, 0.0)
-    assert [chunk.request_id for chunk in turn(scheduler).prefills][0] == "c"
+    assert turn(scheduler).prefills[0].request_id == "c"
 
 
 def test_a_request_starts_only_when_its_whole_prompt_fits():
@@ -368,6 +374,21 @@ def test_a_request_that_was_preempted_before_its_call_was_known_goes_into_the_ca
     assert not scheduler.schedule(0.0), "its old place in the queue still counts"
     scheduler.api_returned("b", [9], 0.0)
     assert rows(scheduler.schedule(0.0)) == [("b", 0, 5)]
+
+
+def test_the_place_in_the_queue_from_before_a_call_is_lost_under_vllm_also_after_a_preemption():
+    scheduler = make_scheduler(policy="vllm", num_blocks=7, block_size=1, max_model_len=6, max_chunk_tokens=6, max_num_seqs=2)
+    add(scheduler, "a", 2)
+    add(scheduler, "b", 2)
+    plans = [scheduler.schedule(0.0) for _ in range(2)]
+    scheduler.update(samples(plans[0], 7), 0.0)
+    scheduler.schedule(0.0)  # preempts b, whose second sample is under way
+    scheduler.update(samples(plans[1], 8), 0.0)
+    scheduler.api_called("b", 0.0)
+    add(scheduler, "c", 5)
+    scheduler.api_returned("b", [9], 0.0)
+    scheduler.abort("a")
+    assert rows(scheduler.schedule(0.0)) == [("c", 0, 5)]
 
 
 def test_paused_requests_give_way_to_a_running_one_youngest_first():

@@ -4,13 +4,13 @@ import functools
 import random
 
 import pytest
-from tests.sched.drive import Drive
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from lamps_jax.config import SchedulerConfig
 from lamps_jax.sched.policy import SYSTEMS
+from tests.sched.drive import Drive
 
 every_system = pytest.mark.parametrize("system", SYSTEMS)
 

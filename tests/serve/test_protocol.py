@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from lamps_jax.serve.messages import template_messages
-from lamps_jax.serve.protocol import ChatBody, CompletionBody, RequestError, parse_body
+from lamps_jax.serve.protocol import MAX_BODY_BYTES, ChatBody, CompletionBody, RequestError, parse_body
 
 USER = {"role": "user", "content": "hi"}
 
@@ -106,6 +106,12 @@ def test_a_value_of_the_wrong_type_is_not_converted(wrong):
     with pytest.raises(RequestError) as refused:
         completion(**wrong)
     assert refused.value.param == next(iter(wrong))
+
+
+def test_a_body_that_no_context_could_hold_is_refused_unread():
+    with pytest.raises(RequestError, match="send less") as refused:
+        parse_body(CompletionBody, b" " * (MAX_BODY_BYTES + 1))
+    assert refused.value.status == 413
 
 
 def test_a_number_that_is_none_is_out_of_range():

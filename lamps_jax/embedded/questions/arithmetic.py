@@ -311,45 +311,6 @@ STORIES = {
             "A ribbon of {a} inches is cut into {b} equal parts. How long is one part?",
         ),
     ),
-    "{a}*{b}+{c}": Phrasings(
-        train=(
-            "{person} buys {a} {item} at {b} dollars each and a bag for {c} dollars. What is the total?",
-            "There are {a} boxes with {b} {item} each and {c} loose {item}. How many {item} (are there|in total)?",
-            "I pay {a} dollars for {b} months plus a fee of {c} dollars. How much (is that|do I pay)?",
-            "{person} packs {a} bags of {b} {item} and has {c} left over. How many {item} (are there|were there)?",
-            "A taxi costs {a} dollars (a|per) mile for {b} miles plus {c} dollars. What do I pay?",
-        ),
-        held_out=(
-            "{person} has {a} packs of {b} {item} and {c} more. How many {item} is that in total?",
-            "I buy {a} {item} for {b} dollars each and pay {c} dollars for delivery. What do I pay?",
-        ),
-    ),
-    "{c}-{a}*{b}": Phrasings(
-        train=(
-            "{person} has {c} dollars and buys {a} {item} for {b} dollars each. How much (money|) is left?",
-            "From {c} {item} I give {a} friends {b} each. How many (do I have left|are left)?",
-            "A tank has {c} liters. (We use|It loses) {a} liters (a|per) day for {b} days. How much is left?",
-        ),
-        held_out=("I have {c} dollars and pay for {a} tickets at {b} dollars each. How much do I have left?",),
-    ),
-    "({a}+{b})*{c}": Phrasings(
-        train=(
-            "Each day {person} packs {a} {item} and {b} cans. How many (things|pieces) is that in {c} days?",
-            "A meal costs {a} dollars and a drink {b} dollars. What do {c} people pay (in total|)?",
-            "Add {a} and {b}, then multiply by {c}.",
-            "What is the sum of {a} and {b}, times {c}?",
-        ),
-        held_out=("A shirt costs {a} dollars and a hat {b} dollars. How much are {c} sets?",),
-    ),
-    "({a}+{b})/{c}": Phrasings(
-        train=(
-            "{person} has {a} {item} and {person2} has {b}. They share them among {c} people. How many does each get?",
-            "Add {a} and {b}, then divide by {c}.",
-            "What is the sum of {a} and {b}, divided by {c}?",
-            "We paid {a} dollars for food and {b} for gas. {c} of us split it. How much (is that|) each?",
-        ),
-        held_out=("One bag has {a} {item} and the other has {b}. If {c} friends share all, how many does each get?",),
-    ),
 }
 
 PEOPLE = (
@@ -376,7 +337,7 @@ _EXPRESSION_FORMS = {
     "multiple": 2,
 }
 _NAMED_WEIGHTS = (18, 18, 18, 18, 12, 6, 6, 4)
-_STORY_WEIGHTS = (18, 18, 22, 18, 6, 6, 6, 6)
+_STORY_WEIGHTS = (18, 18, 22, 18)
 _WORDS = {"+": (" plus ",), "-": (" minus ",), "*": (" times ", " multiplied by "), "/": (" divided by ",)}
 _MULTIPLES = ("half of", "a third of", "a quarter of", "twice", "double")
 
@@ -521,21 +482,15 @@ def _named_numbers(rng: random.Random, pattern: str) -> dict[str, str]:
 
 def _story_numbers(rng: random.Random, pattern: str) -> dict[str, str]:
     small, large = rng.randint(2, 30), rng.randint(2, rng.choice((40, 200, 999)))
-    a, b, c = large, small, rng.randint(2, 60)
+    a, b = large, small
     if pattern == "{a}+{b}":
         b = rng.randint(2, rng.choice((40, 200, 999)))
     elif pattern == "{a}-{b}":
-        a, b = max(a, c) + 1, min(a, c)
+        other = rng.randint(2, 60)
+        a, b = max(a, other) + 1, min(a, other)
     elif pattern == "{a}/{b}":
         a = b * rng.randint(2, 60)
-    elif pattern == "{c}-{a}*{b}":
-        a = rng.randint(2, 20)
-        c = a * b + rng.randint(1, 200)
-    elif pattern == "({a}+{b})/{c}":
-        c = rng.randint(2, 12)
-        a += -(a + b) % c
-    numbers = {"a": str(a), "b": str(b), "c": str(c)}
-    return {name: value for name, value in numbers.items() if f"{{{name}}}" in pattern}
+    return {"a": str(a), "b": str(b)}
 
 
 def _things(rng: random.Random, split: Split) -> dict[str, str]:
