@@ -159,6 +159,7 @@ def train(config: TrainingConfig, out: Path, *, progress: Progress) -> None:
                 logger.info("held out, answered token for token: %s", right)
         checkpoints.wait_until_finished()
     save_hf_directory(out, config.model, state["parameters"], dtype=jnp.float16)
+    (out / "generation_config.json").write_text('{"bos_token_id": 0, "do_sample": false, "eos_token_id": 0}\n')
 
 
 def _tokenizer(config: TrainingConfig, out: Path) -> PreTrainedTokenizerFast:

@@ -87,6 +87,7 @@ def assemble_engine(
         tokenizer=tokenizer,
         tools={tool.name: tool for tool in tools},
         eos_token_ids=model.eos_token_ids,
+        default_temperature=model.default_temperature,
     )
     return engine
 

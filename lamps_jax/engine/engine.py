@@ -88,9 +88,11 @@ class Engine:
         tokenizer: Tokenizer,
         tools: Mapping[str, Tool],
         eos_token_ids: tuple[int, ...],
+        default_temperature: float = 1.0,
         clock: Clock = time.monotonic,
     ):
         self.scheduler, self.tokenizer, self.tools, self.clock = scheduler, tokenizer, tools, clock
+        self.default_temperature = default_temperature
         self._executor, self._api_runner = executor, api_runner
         self._eos_token_ids = frozenset(eos_token_ids)
         self._live: dict[str, _LiveRequest] = {}
@@ -157,7 +159,7 @@ class Engine:
         if collected is not None:
             for request, token_id in self.scheduler.update(self._executor.collect(collected), self.clock()):
                 self._take_token(self._live[request.request_id], token_id)
-        return bool(outcomes or submitted or collected)
+        return bool(outcomes) or submitted is not None or collected is not None
 
     def wake_up(self) -> None:
         """Ends a `wait`; may be called from any thread."""
@@ -210,7 +212,7 @@ class Engine:
             return
         call.handling = self.scheduler.api_called(output.request_id, self.clock())
         if written.surplus:
-            kept = token_text.removesuffix(written.surplus)
+            kept = token_text.removesuffix(written.surplus).lstrip("\N{REPLACEMENT CHARACTER}")  # bytes of an earlier token
             self.scheduler.replace_last_token(output.request_id, self.tokenizer.encode_text(kept))
         live.on_event(Event("call", output, call=call))
         if problem:

@@ -78,4 +78,4 @@ class Event:
 
 
 EventSink = Callable[[Event], None]
-"""Takes the events of one request, on the engine's thread; must return soon and not raise."""
+"""Takes the events of one request, on the engine's thread; must return soon, not raise, and not call the engine."""

@@ -21,6 +21,7 @@ class LoadedModel:
     Attributes:
         weights: One array a name of `parameter_names`, in that order; a flat tuple is what a jitted call dispatches fastest.
         eos_token_ids: Tokens that end a text.
+        default_temperature: What the model's makers want where nobody says; 0 is greedy.
     """
 
     name: str
@@ -29,6 +30,7 @@ class LoadedModel:
     weights: tuple[jax.Array, ...]
     config: GPTJConfig
     eos_token_ids: tuple[int, ...]
+    default_temperature: float = 1.0
 
     @property
     def weight_bytes(self) -> int:
@@ -65,7 +67,15 @@ def load_model(
     parameters = load_hf_weights(directory, abstract, names, ignored=architecture.ignored, progress=progress)
     eos = hf_config.get("eos_token_id")
     eos_token_ids = tuple(eos) if isinstance(eos, list) else (eos,) if eos is not None else ()
-    return LoadedModel(directory.resolve().name, graph, tuple(parameters), tuple(parameters.values()), config, eos_token_ids)
+    return LoadedModel(
+        name=directory.resolve().name,
+        graph=graph,
+        parameter_names=tuple(parameters),
+        weights=tuple(parameters.values()),
+        config=config,
+        eos_token_ids=eos_token_ids,
+        default_temperature=_default_temperature(directory),
+    )
 
 
 def random_model(
@@ -76,6 +86,18 @@ def random_model(
     graph, state = nnx.split(build())
     parameters = {".".join(map(str, path)): variable[...] for path, variable in nnx.to_flat_state(state)}
     return LoadedModel("random", graph, tuple(parameters), tuple(parameters.values()), config, eos_token_ids)
+
+
+def _default_temperature(directory: Path) -> float:
+    """What ``generation_config.json`` says, in transformers' reading of it; 1 where there is none, as in the OpenAI API."""
+    path = directory / "generation_config.json"
+    if not path.exists():
+        return 1.0
+    try:
+        generation = json.loads(path.read_text(encoding="utf-8"))
+        return float(generation.get("temperature") or 1.0) if generation.get("do_sample") else 0.0
+    except (ValueError, AttributeError, TypeError, OSError) as error:
+        raise CheckpointError(f"cannot read {path}: {error}") from error
 
 
 def read_hf_config(directory: Path) -> dict[str, Any]:

@@ -68,7 +68,9 @@ class Detokenizer:
 
     def __init__(self, tokenizer: Any, context: list[int]):
         self._tokenizer = tokenizer
-        self._stream = DecodeStream(skip_special_tokens=True, ids=context or None)
+        # A context that ends in half a character would be decoded again as part of the first new text.
+        whole = not tokenizer.decode(context, skip_special_tokens=True).endswith("\N{REPLACEMENT CHARACTER}")
+        self._stream = DecodeStream(skip_special_tokens=True, ids=context if context and whole else None)
 
     def push(self, token_id: int) -> str:
         """Text that `token_id` completes; empty while a character is unfinished."""

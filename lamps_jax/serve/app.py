@@ -106,7 +106,7 @@ class _Endpoints:
     async def completions(self, request: Request) -> Response:
         body = parse_body(CompletionBody, await request.body())
         engine = self._engine_for(body)
-        prompts = [(_encode(engine, prompt), body.sampling()) for prompt in body.prompts()]
+        prompts = [(_encode(engine, prompt), body.sampling(engine.default_temperature)) for prompt in body.prompts()]
         for token_ids, _ in prompts:
             _check_length(engine, token_ids, "prompt")
         reply = CompletionReply(self._model_name, include_usage=body.include_usage)
@@ -116,7 +116,7 @@ class _Endpoints:
         body = parse_body(ChatBody, await request.body())
         engine = self._engine_for(body)
         client_tools = body.client_tools()
-        prompt = _encode_chat(engine, body), body.sampling()
+        prompt = _encode_chat(engine, body), body.sampling(engine.default_temperature)
         _check_length(engine, prompt[0], "messages")
         events = engine.generate([prompt], client_tools=client_tools, recognise_calls=body.recognise_calls)
         reply = ChatReply(self._model_name, client_tools=client_tools, include_usage=body.include_usage)

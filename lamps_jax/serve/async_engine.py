@@ -43,12 +43,14 @@ class AsyncEngine:
         tokenizer: A copy for the callers: a tokenizer is not to be used from two threads.
         max_model_len: Tokens of context.
         vocab_size: Token ids are below it.
+        default_temperature: Of requests that give none.
     """
 
     def __init__(self, engine: Engine):
         self.tokenizer = copy.deepcopy(engine.tokenizer)
         self.max_model_len = engine.scheduler.config.max_model_len
         self.vocab_size = self.tokenizer.vocab_size
+        self.default_temperature = engine.default_temperature
         self._engine = engine
         self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._submissions: set[_Submission] = set()

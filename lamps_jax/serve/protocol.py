@@ -93,7 +93,7 @@ class GenerationBody(_Body):
         """Tokens to sample at most; None: up to the context."""
         return self.max_tokens
 
-    def sampling(self) -> SamplingParams:
+    def sampling(self, default_temperature: float = 1.0) -> SamplingParams:
         """The engine's parameters; without a seed a new random one each time, any other seed is taken modulo 2**32.
 
         Raises:
@@ -103,7 +103,7 @@ class GenerationBody(_Body):
         try:
             return SamplingParams(
                 max_tokens=self.max_new_tokens(),
-                temperature=1.0 if self.temperature is None else self.temperature,
+                temperature=default_temperature if self.temperature is None else self.temperature,
                 top_p=1.0 if self.top_p is None else self.top_p,
                 top_k=self.top_k or 0,
                 seed=secrets.randbits(32) if self.seed is None else self.seed % 2**32,

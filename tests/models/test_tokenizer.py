@@ -12,6 +12,7 @@ from lamps_jax.models.registry import random_model
 from lamps_jax.models.tokenizer import Tokenizer
 from lamps_jax.models.weights import CheckpointError, save_hf_directory
 from tests.factories import END_OF_TEXT, engine_config, gptj_config, save_tiny_tokenizer, tiny_tokenizer
+from tests.fakes import make_tokenizer
 
 TOKENIZER = Tokenizer(tiny_tokenizer(extra_tokens=["<|call|>"]))
 CHARACTERS = st.text(st.characters(exclude_categories=["Cs"]))
@@ -77,3 +78,10 @@ def test_tokenizer_with_more_tokens_than_the_model_is_refused_with_both_numbers(
     save_tiny_tokenizer(tmp_path)
     with pytest.raises(CheckpointError, match=rf"the tokenizer in {tmp_path} has 257 tokens, the model 200"):
         build_engine(tmp_path, engine_config(), ())
+
+
+def test_a_context_that_ends_in_half_a_character_does_not_leak_into_the_text() -> None:
+    tokenizer = make_tokenizer()
+    context = tokenizer.encode_prompt("ab") + tokenizer.encode_prompt("é")[:1]
+    stream = tokenizer.stream(context)
+    assert "".join(stream.push(token) for token in tokenizer.encode_prompt("cd")) == "cd"
