@@ -59,6 +59,7 @@ def _keep_likely(scaled: Float[Array, "batch vocab"], rows: SamplingRows) -> Flo
     descending = jnp.where(in_top_k, descending, -jnp.inf)
     probabilities = jax.nn.softmax(descending, axis=-1)
     before = probabilities.cumsum(-1) - probabilities
-    kept = in_top_k & (before < rows.top_p[:, None])
+    # A sum in float32 reaches 1 before the last token; where top-p is off, it must not cut the tail.
+    kept = in_top_k & ((before < rows.top_p[:, None]) | (rows.top_p[:, None] >= 1.0))
     last = jnp.take_along_axis(descending, kept.sum(-1, keepdims=True) - 1, axis=-1)
     return jnp.where(scaled >= last, scaled, -jnp.inf)

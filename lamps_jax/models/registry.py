@@ -122,6 +122,7 @@ def read_hf_config(directory: Path) -> dict[str, Any]:
 
 def _architecture(directory: Path, hf_config: dict[str, Any]) -> tuple[Architecture, GPTJConfig]:
     names = hf_config.get("architectures") or ["none"]
+    names = [names] if isinstance(names, str) else names
     if names[0] not in ARCHITECTURES:
         raise CheckpointError(f"{directory} is a {names[0]}; known architectures are {', '.join(ARCHITECTURES)}")
     architecture = ARCHITECTURES[names[0]]

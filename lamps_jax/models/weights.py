@@ -107,10 +107,9 @@ def _shards(directory: Path) -> list[Path]:
     index = directory / "model.safetensors.index.json"
     if index.exists():
         try:
-            files = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+            shards = [directory / file for file in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(f"cannot read {index}: {error}") from error
-        shards = [directory / file for file in files]
     else:
         shards = [directory / "model.safetensors"]
     if absent := [str(shard) for shard in shards if not shard.exists()]:

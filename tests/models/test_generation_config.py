@@ -39,5 +39,5 @@ def test_a_model_without_a_generation_config_samples_as_the_openai_api_does(dire
 
 def test_a_broken_generation_config_is_named(directory: Path) -> None:
     (directory / "generation_config.json").write_text("[")
-    with pytest.raises(CheckpointError, match="generation_config.json"):
+    with pytest.raises(CheckpointError, match=r"generation_config\.json"):
         load_model(directory)
