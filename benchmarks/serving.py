@@ -16,6 +16,7 @@ import random
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,33 +119,55 @@ def in_process(number: int, num_clients: int) -> dict[str, Any]:
     return {"workload": "lengths in process", "clients": num_clients, "window_s": seconds, "tokens_per_s": tokens / seconds}
 
 
-def start_server() -> tuple[subprocess.Popen[bytes], str]:
-    """A server on a free port of this machine, ready to answer."""
+def start_server(compile_cache: str) -> tuple[subprocess.Popen[bytes], str, float]:
+    """A server on a free port of this machine, its address, and the seconds until it was ready."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [
-        sys.executable,
-        "-c",
-        "from lamps_jax.cli import main; main()",
-        "serve",
-        "--port",
-        str(port),
-        "--max-num-seqs",
-        "16",
-    ]
-    process, url = subprocess.Popen(command), f"http://127.0.0.1:{port}"
-    start = time.perf_counter()
+    options = ["--port", str(port), "--max-num-seqs", "16", "--compile-cache", compile_cache]
+    process = subprocess.Popen([sys.executable, "-c", "from lamps_jax.cli import main; main()", "serve", *options])
+    url, start = f"http://127.0.0.1:{port}", time.perf_counter()
     while True:
         if process.poll() is not None or time.perf_counter() - start > 300:
             raise SystemExit(f"the server did not become ready (exit status {process.poll()})")
         try:
             if httpx.get(f"{url}/health").status_code == 200:
-                print(f"ready after {time.perf_counter() - start:.1f} s")
-                return process, url
+                return process, url, time.perf_counter() - start
         except httpx.HTTPError:
             pass
         time.sleep(0.2)
+
+
+def stop_server(process: subprocess.Popen[bytes]) -> None:
+    """Ends a server and waits for it."""
+    process.terminate()
+    process.wait(30)
+
+
+def measure(url: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Both workloads with each number of clients."""
+    runs = []
+    for workload in ("lengths", "calls"):
+        for num_clients in map(int, arguments.clients.split(",")):
+            measured, window_s = asyncio.run(load(url, bodies_of(workload, arguments.requests), num_clients))
+            runs.append(run_of(workload, num_clients, measured, window_s))
+    return runs
+
+
+def measure_started(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """The same with a server of our own, started twice: without compiled programs, and with those of the first start."""
+    runs = []
+    with tempfile.TemporaryDirectory() as compile_cache:
+        for workload in ("first start", "second start"):
+            process, url, ready_s = start_server(compile_cache)
+            print(f"{workload}: ready after {ready_s:.1f} s")
+            runs.append({"workload": workload, "ready_s": ready_s})
+            try:
+                if workload == "second start":
+                    runs += measure(url, arguments)
+            finally:
+                stop_server(process)
+    return runs
 
 
 def main() -> None:
@@ -155,29 +178,20 @@ def main() -> None:
     parser.add_argument("--clients", default="1,4,16", help="clients at a time")
     parser.add_argument("--requests", type=int, default=64, help="requests of each load")
     arguments = parser.parse_args()
-    process, url = (None, arguments.url) if arguments.url else start_server()
-    runs = []
-    try:
-        for workload in ("lengths", "calls"):
-            for num_clients in map(int, arguments.clients.split(",")):
-                measured, window_s = asyncio.run(load(url, bodies_of(workload, arguments.requests), num_clients))
-                runs.append(run_of(workload, num_clients, measured, window_s))
-    finally:
-        if process is not None:
-            process.terminate()
-            process.wait(30)
+    runs = measure(arguments.url, arguments) if arguments.url else measure_started(arguments)
     most_clients = max(map(int, arguments.clients.split(",")))
-    alone = in_process(arguments.requests, most_clients)
     served = next(run for run in runs if run["workload"] == "lengths" and run["clients"] == most_clients)
-    runs.append({**alone, "served_over_in_process": served["tokens_per_s"] / alone["tokens_per_s"]})
+    alone = in_process(arguments.requests, most_clients)
     print(f"{'workload':20} {'clients':>7} {'req/s':>7} {'tokens/s':>9} {'TTFT ms':>8} {'E2E ms':>8} {'ITL p99 ms':>10}")
-    for run in runs[:-1]:
-        print(
-            f"{run['workload']:20} {run['clients']:7} {run['throughput_rps']:7.1f} {run['tokens_per_s']:9.0f} "
-            f"{1e3 * run['ttft_s']['p50']:8.1f} {1e3 * run['e2e_s']['p50']:8.1f} {1e3 * run['itl_s']['p99']:10.1f}"
-        )
-    print(f"served / in process at {most_clients} clients: {runs[-1]['served_over_in_process']:.2f}")
-    write_document(arguments.out, "serving", runs)
+    for run in runs:
+        if "clients" in run:
+            print(
+                f"{run['workload']:20} {run['clients']:7} {run['throughput_rps']:7.1f} {run['tokens_per_s']:9.0f} "
+                f"{1e3 * run['ttft_s']['p50']:8.1f} {1e3 * run['e2e_s']['p50']:8.1f} {1e3 * run['itl_s']['p99']:10.1f}"
+            )
+    alone["served_over_in_process"] = served["tokens_per_s"] / alone["tokens_per_s"]
+    print(f"served / in process at {most_clients} clients: {alone['served_over_in_process']:.2f}")
+    write_document(arguments.out, "serving", [*runs, alone])
 
 
 if __name__ == "__main__":
