@@ -91,7 +91,8 @@ def measure_prefill(model: LoadedModel, dtype: str, *, tokens: int, repeats: int
     for _ in range(repeats + 1):
         start = time.perf_counter()
         for begin in range(0, tokens, chunk):
-            part = PrefillChunk("0", 0, [1] * chunk, begin, table, SAMPLING, begin + chunk == tokens, ban_eos=False)
+            size = min(chunk, tokens - begin)
+            part = PrefillChunk("0", 0, [1] * size, begin, table, SAMPLING, begin + size == tokens, ban_eos=False)
             handle = executor.submit(StepPlan(0, (part,), ()))
         executor.collect(handle)
         seconds.append(time.perf_counter() - start)

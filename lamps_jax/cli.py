@@ -39,7 +39,9 @@ PolicyOption = Annotated[
         "'vllm' and 'vllm-head' free them and compute them again."
     ),
 ]
-MaxModelLenOption = Annotated[int, typer.Option(help="Most tokens of one request, prompt and tool results included.")]
+MaxModelLenOption = Annotated[
+    int, typer.Option(help="Most tokens of one request, prompt and results included; at most the model's context.")
+]
 KvBlocksOption = Annotated[int | None, typer.Option(help="KV blocks of 16 tokens; by default enough for every running request.")]
 MaxNumSeqsOption = Annotated[int, typer.Option(help="Most requests running at once.")]
 CacheOption = Annotated[str, typer.Option(help="Directory of compiled programs; '' for none.")]
@@ -60,7 +62,7 @@ def version_or_command(
 def generate(
     prompt: Annotated[str, typer.Argument(help="A question, or with --raw the exact beginning of the text.")],
     model: ModelOption = "embedded",
-    max_tokens: Annotated[int | None, typer.Option(help="Most tokens to sample; by default up to the model's context.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Most tokens to sample; by default up to the context.")] = None,
     temperature: Annotated[float, typer.Option(help="0 takes the likeliest token; 1 draws from the model's distribution.")] = 0.0,
     top_p: Annotated[float, typer.Option(help="Draw from the smallest set of tokens whose probabilities reach this sum.")] = 1.0,
     top_k: Annotated[int, typer.Option(help="Draw from so many likeliest tokens; 0 for all.")] = 0,
@@ -129,7 +131,9 @@ def serve(
 
     system_named(policy)
     read_hf_config(model_directory(model))  # a wrong directory should not have to wait for the port
-    scheduler = SchedulerConfig(policy=policy, max_model_len=max_model_len, max_num_seqs=max_num_seqs)
+    scheduler = SchedulerConfig(
+        policy=policy, max_model_len=max_model_len, max_num_seqs=max_num_seqs, token_budget=max(512, max_num_seqs)
+    )
     serve_forever(
         model_directory(model),
         EngineConfig(scheduler, num_blocks=kv_blocks, dtype=dtype, compile_cache=compile_cache),

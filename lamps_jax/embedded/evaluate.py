@@ -154,6 +154,7 @@ def main(
                 sys.stderr.write(f"  {question}\n    right: {right}\n    wrote: {written}\n")
     sys.stdout.write(as_markdown(scores) + "\n")
     if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
         document = {"seed": seed, "scores": [{**score.as_dict(), "wrong": score.wrong} for score in scores]}
         out.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 

@@ -54,9 +54,9 @@ class TrainingConfig:
     max_position: int = 1024
     rows: int = 16
     length: int = 256
-    steps: int = 4800
+    steps: int = 4500
     warmup_steps: int = 100
-    decay_share: float = 0.6
+    decay_share: float = 0.55
     learning_rate: float = 3e-3
     weight_decay: float = 0.05
     seed: int = 17

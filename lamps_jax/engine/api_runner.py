@@ -57,7 +57,7 @@ class ThreadApiRunner:
         self._running: dict[int, _RunningCall] = {}
         self._waiting: deque[int] = deque()
         self._num_threads, self._lock = 0, threading.Lock()
-        self._returned: queue.SimpleQueue[tuple[int, str, bool]] = queue.SimpleQueue()
+        self._returned: queue.SimpleQueue[tuple[int, str, bool, float]] = queue.SimpleQueue()
 
     def start(self, request_id: str, tool: Tool, arguments: dict[str, Any]) -> None:
         """Begins a call; its outcome comes from `poll`."""
@@ -70,9 +70,9 @@ class ThreadApiRunner:
         """Calls that have ended since the last poll, those that ran out of time among them."""
         outcomes = []
         while not self._returned.empty():
-            call_id, result, failed = self._returned.get()
+            call_id, result, failed, returned_s = self._returned.get()
             if call := self._running.pop(call_id, None):  # else it timed out or was cancelled before
-                outcomes.append(ApiOutcome(call.request_id, result, failed, self._clock() - call.called_s))
+                outcomes.append(ApiOutcome(call.request_id, result, failed, returned_s - call.called_s))
         now = self._clock()
         for call_id, call in list(self._running.items()):
             if now >= call.deadline_s:
@@ -105,7 +105,12 @@ class ThreadApiRunner:
                     self._num_threads -= 1
                 continue
             name = f"tool-{call.tool.name}-{call_id}"
-            threading.Thread(target=self._run, args=(call_id, call.tool, call.arguments), daemon=True, name=name).start()
+            thread = threading.Thread(target=self._run, args=(call_id, call.tool, call.arguments), daemon=True, name=name)
+            try:
+                thread.start()
+            except RuntimeError:  # the system has no thread left
+                logger.exception("tool %s could not be started", call.tool.name)
+                self._end(call_id, "error: the tool could not be started", failed=True)
 
     def _run(self, call_id: int, tool: Tool, arguments: dict[str, Any]) -> None:
         failed = True
@@ -116,10 +121,15 @@ class ThreadApiRunner:
         except BaseException as error:  # a tool may raise anything at all; the model gets a short text, the log the rest
             logger.exception("tool %s raised", tool.name)
             result = f"error: the tool failed ({type(error).__name__})"
+        result = result.encode("utf-8", "replace").decode()  # half a surrogate pair is no text that can be tokenised
         if len(result) > tool.max_result_chars:
             ellipsis = "..."[: tool.max_result_chars]
             result = result[: tool.max_result_chars - len(ellipsis)] + ellipsis
+        self._end(call_id, result, failed=failed)
+
+    def _end(self, call_id: int, result: str, *, failed: bool) -> None:
+        """Gives a call's thread back and leaves its result for `poll`."""
         with self._lock:
             self._num_threads -= 1
-        self._returned.put((call_id, result, failed))
+        self._returned.put((call_id, result, failed, self._clock()))
         self._wake_up()

@@ -152,13 +152,13 @@ class Engine:
         """
         outcomes = self._api_runner.poll()
         for outcome in outcomes:
-            self._resume(outcome)
+            self._guarded(outcome.request_id, self._resume, outcome)
         plan = self.scheduler.schedule(self.clock())
         submitted = self._executor.submit(plan) if plan else None
         collected, self._in_flight = self._in_flight, submitted
         if collected is not None:
             for request, token_id in self.scheduler.update(self._executor.collect(collected), self.clock()):
-                self._take_token(self._live[request.request_id], token_id)
+                self._guarded(request.request_id, self._take_token, self._live[request.request_id], token_id)
         return bool(outcomes) or submitted is not None or collected is not None
 
     def wake_up(self) -> None:
@@ -172,6 +172,16 @@ class Engine:
         limits += [] if deadline is None else [max(0.0, deadline - self.clock())]
         self._wake_up.wait(min(limits, default=None))
         self._wake_up.clear()
+
+    def _guarded(self, request_id: str, act: Callable[..., None], *arguments: Any) -> None:
+        """Does something for one request; whatever goes wrong there ends that request with an error, and no other."""
+        try:
+            act(*arguments)
+        except Exception as error:
+            logger.exception("%s ends with an error", request_id)
+            if live := self._live.get(request_id):
+                live.output.error = f"the request failed ({type(error).__name__}: {error})"
+                self._finish(live, FinishReason.ERROR)
 
     def _take_token(self, live: _LiveRequest, token_id: int) -> None:
         request, output, sampling = live.request, live.output, live.request.sampling

@@ -1,6 +1,5 @@
 """Runs plans on the device. The one owner of the KV pool, which every program donates and this class binds again."""
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,8 +14,6 @@ from lamps_jax.kv_cache.pool import allocate, block_bytes
 from lamps_jax.models.attention.select import select_attention
 from lamps_jax.models.registry import LoadedModel
 from lamps_jax.sched.plan import StepPlan, StepResult
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

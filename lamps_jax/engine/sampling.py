@@ -36,7 +36,9 @@ def sample(logits: Float[Array, "batch vocab"], rows: SamplingRows, eos_token_id
 
 
 def _draw(logits: Float[Array, "batch vocab"], rows: SamplingRows) -> Int[Array, " batch"]:
-    scaled = logits / jnp.where(rows.temperature > 0, rows.temperature, 1.0)[:, None]
+    # Relative to the likeliest, so that no temperature, however small, makes an infinity of it.
+    relative = logits - logits.max(-1, keepdims=True)
+    scaled = relative / jnp.where(rows.temperature > 0, rows.temperature, 1.0)[:, None]
     filters = (rows.top_k > 0) | (rows.top_p < 1.0)
     scaled = lax.cond(filters.any(), lambda: _keep_likely(scaled, rows), lambda: scaled)
     noise = jax.vmap(lambda seed, position: _gumbel(seed, position, logits.shape[-1]))(rows.seed, rows.position)
@@ -60,6 +62,6 @@ def _keep_likely(scaled: Float[Array, "batch vocab"], rows: SamplingRows) -> Flo
     probabilities = jax.nn.softmax(descending, axis=-1)
     before = probabilities.cumsum(-1) - probabilities
     # A sum in float32 reaches 1 before the last token; where top-p is off, it must not cut the tail.
-    kept = in_top_k & ((before < rows.top_p[:, None]) | (rows.top_p[:, None] >= 1.0))
+    kept = in_top_k & ((before < rows.top_p[:, None]) | (rows.top_p[:, None] >= 1.0) | (ranks == 0))
     last = jnp.take_along_axis(descending, kept.sum(-1, keepdims=True) - 1, axis=-1)
     return jnp.where(scaled >= last, scaled, -jnp.inf)

@@ -64,7 +64,7 @@ class Tokenizer:
 
 
 class Detokenizer:
-    """Text of a growing list of tokens: never half a character, and linear in its length."""
+    """Text of a growing list of tokens, never half a character; linear in its length as long as it is text."""
 
     def __init__(self, tokenizer: Any, context: list[int]):
         self._tokenizer = tokenizer

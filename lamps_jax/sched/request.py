@@ -75,7 +75,7 @@ class Request:
     """One prompt and all it yields.
 
     Attributes:
-        arrival_s: When it was added, on the engine's clock; the order of service.
+        arrival_s: When it was added, on the engine's clock.
         token_ids: Prompt, sampled tokens and tokens of tool results, in order.
         num_computed_tokens: Leading tokens whose keys and values the pool holds, or will hold once the submitted steps have run.
         num_pending_samples: Tokens that submitted steps will still sample.

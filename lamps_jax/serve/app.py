@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 import lamps_jax
 from lamps_jax.engine.events import RequestOutput
@@ -20,7 +21,7 @@ from lamps_jax.sched.request import FinishReason
 from lamps_jax.serve.async_engine import AsyncEngine, EngineUnavailable, IndexedEvent
 from lamps_jax.serve.connection import ClientLeft, EventStreamResponse, RequestIdMiddleware, while_connected
 from lamps_jax.serve.messages import template_messages
-from lamps_jax.serve.protocol import ChatBody, CompletionBody, GenerationBody, RequestError, parse_body
+from lamps_jax.serve.protocol import ChatBody, CompletionBody, GenerationBody, RequestError, check_size, parse_body
 from lamps_jax.serve.replies import ChatReply, CompletionReply, Reply
 
 PAGE = Path(__file__).parent / "web" / "index.html"
@@ -69,6 +70,8 @@ def create_app(state: ServerState, *, model_name: str) -> FastAPI:
     )
     app.add_middleware(RequestIdMiddleware)
     app.add_exception_handler(RequestError, _show_error)
+    app.add_exception_handler(EngineUnavailable, _show_error)
+    app.add_exception_handler(ClientDisconnect, _say_nothing)
     app.add_exception_handler(HTTPException, _show_error)
     app.add_exception_handler(Exception, _show_error)
     endpoints = _Endpoints(state, model_name)
@@ -85,6 +88,7 @@ def create_app(state: ServerState, *, model_name: str) -> FastAPI:
 class _Endpoints:
     def __init__(self, state: ServerState, model_name: str):
         self._state, self._model_name, self._started_s = state, model_name, int(time.time())
+        self._encoding = asyncio.Lock()
 
     async def page(self) -> Response:
         return HTMLResponse(PAGE.read_bytes())
@@ -104,23 +108,31 @@ class _Endpoints:
         return JSONResponse(self._model_card())
 
     async def completions(self, request: Request) -> Response:
-        body = parse_body(CompletionBody, await request.body())
+        body = parse_body(CompletionBody, await read_body(request))
         engine = self._engine_for(body)
-        prompts = [(_encode(engine, prompt), body.sampling(engine.default_temperature)) for prompt in body.prompts()]
-        for token_ids, _ in prompts:
+        prompts = []
+        for prompt in body.prompts():
+            token_ids = await self._off_the_loop(_encode, engine, prompt)
             _check_length(engine, token_ids, "prompt")
+            prompts.append((token_ids, body.sampling(engine.default_temperature)))
         reply = CompletionReply(self._model_name, include_usage=body.include_usage)
         return await _respond(request, body, engine.generate(prompts), reply)
 
     async def chat_completions(self, request: Request) -> Response:
-        body = parse_body(ChatBody, await request.body())
+        body = parse_body(ChatBody, await read_body(request))
         engine = self._engine_for(body)
         client_tools = body.client_tools()
-        prompt = _encode_chat(engine, body), body.sampling(engine.default_temperature)
-        _check_length(engine, prompt[0], "messages")
+        token_ids = await self._off_the_loop(_encode_chat, engine, body)
+        _check_length(engine, token_ids, "messages")
+        prompt = token_ids, body.sampling(engine.default_temperature)
         events = engine.generate([prompt], client_tools=client_tools, recognise_calls=body.recognise_calls)
         reply = ChatReply(self._model_name, client_tools=client_tools, include_usage=body.include_usage)
         return await _respond(request, body, events, reply)
+
+    async def _off_the_loop(self, encode: Callable[..., list[int]], *arguments: Any) -> list[int]:
+        """Encodes on a thread, one text at a time: a long one takes a while, and a tokenizer is not to be used twice at once."""
+        async with self._encoding:
+            return await asyncio.to_thread(encode, *arguments)
 
     def _engine_for(self, body: GenerationBody) -> AsyncEngine:
         if body.model is not None:
@@ -168,6 +180,15 @@ def _check_length(engine: AsyncEngine, token_ids: list[int], param: str) -> None
             param=param,
             code="context_length_exceeded",
         )
+
+
+async def read_body(request: Request) -> bytes:
+    """The body of `request`, refused as soon as it is too long."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        check_size(len(body))
+    return bytes(body)
 
 
 async def _respond(request: Request, body: GenerationBody, events: AsyncGenerator[IndexedEvent, None], reply: Reply) -> Response:
@@ -226,12 +247,19 @@ def _data(chunk: Mapping[str, Any]) -> str:
     return f"data: {json.dumps(chunk, ensure_ascii=False)}\n\n"
 
 
+async def _say_nothing(request: Request, error: Exception) -> Response:
+    """For a client that left before it had sent its request."""
+    return Response(status_code=_CLIENT_CLOSED_REQUEST)
+
+
 async def _show_error(request: Request, error: Exception) -> Response:
     headers = None
     if isinstance(error, HTTPException):
         headers = error.headers
         hint = {404: f"there is no {request.url.path} here", 405: f"{request.method} is not for {request.url.path}"}
         error = RequestError(hint.get(error.status_code, str(error.detail)), status=error.status_code)
+    elif isinstance(error, EngineUnavailable):
+        error = RequestError(str(error), status=503, code="engine_unavailable")
     elif not isinstance(error, RequestError):
         error = RequestError("the server failed at this request; its log says why", status=500)
     return JSONResponse(error.body(), status_code=error.status, headers=headers)

@@ -246,14 +246,23 @@ def parse_body(kind: type[AnyBody], body: bytes) -> AnyBody:
     Raises:
         RequestError: If it is too long or not JSON, a field has a wrong type, or it asks for something that is not supported.
     """
-    if len(body) > MAX_BODY_BYTES:
-        raise RequestError(f"the body has {len(body)} bytes, at most {MAX_BODY_BYTES} are taken; send less", status=413)
+    check_size(len(body))
     try:
         parsed = kind.model_validate_json(body)
     except ValidationError as error:
         raise _explain(error) from error
     parsed.refuse_unsupported()
     return parsed
+
+
+def check_size(num_bytes: int) -> None:
+    """Refuses a body of `num_bytes` and more.
+
+    Raises:
+        RequestError: If that is too long.
+    """
+    if num_bytes > MAX_BODY_BYTES:
+        raise RequestError(f"the body has {num_bytes} bytes or more, at most {MAX_BODY_BYTES} are taken; send less", status=413)
 
 
 def _explain(error: ValidationError) -> RequestError:

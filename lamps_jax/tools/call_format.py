@@ -103,9 +103,8 @@ def parse_arguments(tool: Tool, text: str) -> dict[str, Any]:
 def render_arguments(arguments: str | Mapping[str, Any]) -> str:
     """The text between the parentheses, from arguments as the OpenAI API carries them: a JSON object, usually as text."""
     if isinstance(arguments, str):
-        try:
-            decoded = json.loads(arguments)
-        except ValueError:
+        decoded = _decoded(arguments)
+        if decoded is None:
             return arguments
         arguments = decoded if isinstance(decoded, dict) else {"": arguments}
     return ", ".join(value if isinstance(value, str) else json.dumps(value) for value in arguments.values())
@@ -115,7 +114,19 @@ def _typed(value: str, schema: Mapping[str, Any]) -> Any:
     """`value` as JSON where the schema asks for something other than text and it is such; otherwise as it is."""
     if schema.get("type", "string") == "string":
         return value
+    decoded = _decoded(value)
+    return value if decoded is None else decoded
+
+
+def _decoded(text: str) -> Any:
+    """What `text` is as JSON; None if it is none, nests too deeply, or holds numbers or characters that JSON has no place for."""
     try:
-        return json.loads(value)
-    except ValueError:
-        return value
+        decoded = json.loads(text, parse_constant=_refuse_constant)
+        json.dumps(decoded, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        return None
+    return decoded
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")

@@ -40,7 +40,9 @@ class Tool:
         properties, required = self.parameters.get("properties", {}), self.parameters.get("required", [])
         if not isinstance(properties, Mapping) or not all(isinstance(schema, Mapping) for schema in properties.values()):
             raise ValueError(f"the properties of tool {self.name} must be an object of JSON schemas, got {properties!r}")
-        if not isinstance(required, list | tuple) or any(name not in properties for name in required):
+        if not isinstance(required, list | tuple) or any(
+            not isinstance(name, str) or name not in properties for name in required
+        ):
             raise ValueError(f"required of tool {self.name} must list some of its properties, got {required!r}")
         if self.max_result_chars <= 0:
             raise ValueError(f"max_result_chars of tool {self.name} must be positive, got {self.max_result_chars}")

@@ -476,3 +476,23 @@ def test_a_wait_is_over_when_the_first_tool_runs_out_of_time():
     scene.engine.wait()  # for ever, if it did not know of the tool
     run(scene.engine)
     gate.open()
+
+
+def test_a_result_that_is_no_unicode_reaches_the_model_as_text():
+    scene = stage(echo_tool(lambda text: "half \ud83d pair"), runner=ThreadApiRunner())
+    scene.says("q", "[Echo(a) ->", Given(" half ? pair]"), "fine", EOS)
+    assert scene.answer("q").output.text == "fine"
+
+
+def test_what_goes_wrong_for_one_request_ends_that_one_alone(monkeypatch):
+    scene = stage()
+    scene.says("q", "fine", EOS)
+    scene.says("r", "fine", EOS)
+    bad, good = ask(scene.engine, "q"), ask(scene.engine, "r")
+    stream = scene.engine._live[bad.request_id].stream
+    monkeypatch.setattr(stream, "push", lambda *_, **__: 1 / 0)
+    run(scene.engine)
+    assert bad.output.finish_reason is FinishReason.ERROR
+    assert "ZeroDivisionError" in bad.output.error
+    assert good.output.text == "fine"
+    scene.engine.scheduler.check()

@@ -176,3 +176,10 @@ def test_what_is_written_for_several_arguments_is_read_back(values: list[str]):
     tool = tool_with(**{f"p{number}": "string" for number in range(len(values))})
     arguments = dict(zip(tool.parameter_names, values, strict=True))
     assert parse_arguments(tool, render_arguments(arguments)) == arguments
+
+
+@pytest.mark.parametrize("written", ["NaN", "Infinity", "[" * 1900, '"\\ud800"', "seven"])
+def test_what_json_cannot_carry_stays_text(written: str) -> None:
+    schema = {"type": "object", "properties": {"number": {"type": "number"}}}
+    assert parse_arguments(Tool("T", "", schema, str), written) == {"number": written}
+    assert render_arguments(written) == written

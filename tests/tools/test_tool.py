@@ -39,3 +39,10 @@ def test_one_string_is_a_required_string_and_nothing_else():
 
 def test_the_function_is_not_part_of_how_a_tool_looks():
     assert "function" not in repr(tool())
+
+
+@pytest.mark.parametrize("required", [[{}], ["nobody"], "expression", None])
+def test_required_must_list_properties(required: object) -> None:
+    schema = {"type": "object", "properties": {"expression": {"type": "string"}}, "required": required}
+    with pytest.raises(ValueError, match="required of tool T"):
+        Tool("T", "", schema, str)
