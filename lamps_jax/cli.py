@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 import lamps_jax
+from lamps_jax.sched.policy import SYSTEMS
 
 
 def default_compile_cache() -> str:
@@ -35,8 +36,9 @@ DtypeOption = Annotated[str, typer.Option(help="Type of the weights: float32, bf
 PolicyOption = Annotated[
     str,
     typer.Option(
-        help="How requests are ordered, and what becomes of their KV blocks during a call: 'preserve' keeps them, "
-        "'vllm' and 'vllm-head' free them and compute them again."
+        help="How requests are ordered, and what becomes of their KV blocks during a call. "
+        + "; ".join(f"'{name}': {system.summary}" for name, system in SYSTEMS.items())
+        + "."
     ),
 ]
 MaxModelLenOption = Annotated[

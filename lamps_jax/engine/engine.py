@@ -207,7 +207,7 @@ class Engine:
         """Ends a request at a call that its client runs; otherwise takes it out of the batch and starts the tool."""
         output = live.output
         tool = live.client_tools.get(written.name) or self.tools[written.name]
-        call = ApiCall(f"call_{output.request_id}_{len(output.calls)}", tool.name, {}, written.arguments, self.clock())
+        call = ApiCall(f"call_{output.request_id}_{len(output.calls)}", tool.name, {}, written.arguments)
         problem = None
         try:
             call.arguments = parse_arguments(tool, written.arguments)

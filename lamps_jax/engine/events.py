@@ -24,7 +24,6 @@ class ApiCall:
     name: str
     arguments: dict[str, Any]
     written: str
-    started_s: float
     result: str | None = None
     failed: bool = False
     duration_s: float | None = None

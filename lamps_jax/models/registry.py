@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from lamps_jax.models.gptj import GPTJ, HF_BUFFERS, HF_NAMES, GPTJConfig
-from lamps_jax.models.weights import CheckpointError, abstract_parameters, hf_names, load_hf_weights
+from lamps_jax.models.weights import CheckpointError, abstract_parameters, hf_names, initial_parameters, load_hf_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +82,7 @@ def random_model(
     config: GPTJConfig, *, dtype: str = "float32", seed: int = 0, eos_token_ids: tuple[int, ...] = (0,)
 ) -> LoadedModel:
     """A model of the given shape with random weights: for benchmarks and tests."""
-    build = nnx.jit(lambda: GPTJ(config, dtype=jnp.dtype(dtype), rngs=nnx.Rngs(seed)))
-    graph, state = nnx.split(build())
-    parameters = {".".join(map(str, path)): variable[...] for path, variable in nnx.to_flat_state(state)}
+    graph, parameters = initial_parameters(nnx.jit(lambda: GPTJ(config, dtype=jnp.dtype(dtype), rngs=nnx.Rngs(seed))))
     return LoadedModel("random", graph, tuple(parameters), tuple(parameters.values()), config, eos_token_ids)
 
 

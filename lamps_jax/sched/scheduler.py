@@ -18,7 +18,10 @@ from lamps_jax.sched.request import FinishReason, Handling, Request, RequestStat
 
 
 class Scheduler:
-    """Owns the requests and the block ids; deterministic: same calls, same plans."""
+    """Owns the requests and the block ids; deterministic: same calls, same plans.
+
+    `now` is the time on the engine's clock, for systems that look at it; those there are so far do not.
+    """
 
     def __init__(self, config: SchedulerConfig, blocks: BlockManager):
         if blocks.capacity_tokens < config.max_model_len:
