@@ -160,9 +160,17 @@ def main() -> None:
     except Exception as error:
         if not hasattr(error, "format_message"):  # not one of the command line's own errors
             raise
-        _fail(error.format_message())  # pyright: ignore[reportAttributeAccessIssue]
+        _fail(error.format_message() + _given_value(error))  # pyright: ignore[reportAttributeAccessIssue]
     else:
         sys.exit(status if isinstance(status, int) else 0)
+
+
+def _given_value(error: Exception) -> str:
+    """What the user gave for the option that an error of the command line is about; its own message may not say."""
+    for option in getattr(getattr(error, "param", None), "opts", ()):
+        if option in sys.argv[:-1]:
+            return f", got {sys.argv[sys.argv.index(option) + 1]!r}"
+    return ""
 
 
 def _fail(message: str) -> None:

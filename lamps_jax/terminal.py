@@ -18,7 +18,8 @@ from lamps_jax.llm import Generation
 def progress_bar() -> Iterator[ProgressCallback]:
     """A progress bar on standard error for the work before an engine is ready; gone when it is done."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         tasks: dict[str, Any] = {}
 
         def update(what: str, done: int, total: int) -> None:
