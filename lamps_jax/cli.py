@@ -148,6 +148,7 @@ def serve(
 
 def main() -> None:
     """Runs a command; what the user got wrong ends in one line on standard error and exit status 2."""
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # it misses PyTorch, which nothing here needs
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", force=True)
     try:
         status = app(standalone_mode=False)
