@@ -49,6 +49,7 @@ def test_held_out_questions_are_about_what_the_real_tools_know(kind: str) -> Non
         assert replay(question, evaluation_tools()) == question
 
 
+@pytest.mark.slow
 def test_the_table_has_one_row_a_kind(llm: LLM) -> None:
     score = evaluate(llm, held_out_questions("no tool", 3, seed=1, tools=evaluation_tools()), "no tool")
     assert as_markdown([score]).splitlines()[-1].startswith("| no tool | 3 | ")

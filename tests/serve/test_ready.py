@@ -13,6 +13,8 @@ from lamps_jax.serve.app import ServerState, create_app
 from lamps_jax.serve.async_engine import AsyncEngine
 from lamps_jax.tools.builtin import BUILTIN_TOOLS
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def engine() -> Engine:
