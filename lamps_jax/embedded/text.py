@@ -34,10 +34,10 @@ CHAT_TEMPLATE = (
 
 GENERATORS: dict[str, tuple[Callable[[random.Random, Split], Question], float]] = {
     "calculator": (arithmetic.generate, 0.22),
-    "search": (encyclopedia.generate, 0.22),
-    "calendar": (dates.generate, 0.15),
-    "text world": (text_world.generate, 0.20),
-    "two steps": (two_steps.generate, 0.13),
+    "search": (encyclopedia.generate, 0.20),
+    "calendar": (dates.generate, 0.14),
+    "text world": (text_world.generate, 0.22),
+    "two steps": (two_steps.generate, 0.14),
     "no tool": (conversation.generate, 0.08),
 }
 """Each kind of question with its share of the training text."""

@@ -4,9 +4,9 @@ import random
 from dataclasses import dataclass
 
 from lamps_jax.embedded.questions.conversation_wordings import NAMES, TOPICS, WORDS, Topic
+from lamps_jax.embedded.questions.invented_words import invented_word
 from lamps_jax.embedded.questions.phrasing import Typed, type_question
 from lamps_jax.embedded.questions.question import Question, Split, belongs_to
-from lamps_jax.embedded.questions.text_world import invented_word
 
 KIND = "no tool"
 

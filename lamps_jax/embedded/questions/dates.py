@@ -36,6 +36,22 @@ WORDINGS = {
             "We (married|moved|met|arrived) on {date}. (What|Which) day of the week was (it|that)?",
             "Look up (what|which) (day|weekday) {date} (is|was).",
             "Was {date} a (Saturday|Sunday|Monday|Friday) or some other day?",
+            "(What|Which) (weekday|day of the week) did (you|people|they) have on {date}?",
+            "(What|Which) day of the week (will|does) {date} (be|land on|fall on|come on)?",
+            "Let me (know|hear|see) (the day of the week of|which day it is on|what day it was on) {date}.",
+            "(Could|Can|Would) you (look up|say|work out) the (weekday|day of the week|day) (for|of) {date}?",
+            (
+                "(My|Our) (sister in law|brother|son|mother|friend|dog) was born on {date}. (Which day|What weekday|What "
+                "day) was (it|that)?"
+            ),
+            (
+                "The (show|concert|party|match|wedding|game|play) is on {date}. (What|Which) (weekday|day of the "
+                "week|day) (is that|will it be)?"
+            ),
+            "(I was|She was|He was|They were) born on {date}, (which weekday|what day of the week) was (it|that)?",
+            "{date}: (what|which) (day|weekday|day of the week) (is that|is it|was it)?",
+            "{date}: (weekday|day of the week)?",
+            "(Would|Might) you know (what|which) (day|weekday) {date} (is|was)?",
         ),
         held_out=(
             "Which day of the week did {date} land on?",
@@ -62,6 +78,24 @@ WORDINGS = {
             "I (arrive|arrived) on {date} and (leave|left) on {end}. How many days is that?",
             "The project runs from {date} to {end}. How (long|many days) is that?",
             "{date} (to|until) {end}, how many days?",
+            "How many days (apart|away from each other) are {date} and {end}?",
+            "How many days (go by|elapse|come) (from|between) {date} (and|to) {end}?",
+            "How many days (does|do) {date} and {end} (differ by|differ)?",
+            "By how many days are {date} and {end} (separated|apart)?",
+            "(What separates|What is the separation of|What is the time between) {date} and {end} in days?",
+            "What is the (gap|length|span|time|interval) in days (between|from) {date} (and|to) {end}?",
+            "(Show|Send|Name) me the (number of days|days|day count) (between|from) {date} (and|to) {end}.",
+            (
+                "The (trip|term|sale|show|school|work) (begins|starts|began) on {date} and (ends|stops|goes|lasts|"
+                "runs) (until|on|to) {end}. How many days (is it|are that|is that)?"
+            ),
+            "The (course|lesson|camp) runs from {date} (until|till) {end}. How many days (is it|are that)?",
+            "{date} and {end}: how many days (between|apart|lie between them|separate them|separate the two)?",
+            "Which number of days separates {date} (and|from) {end}?",
+            "Tell me how many days separate {date} (and|from) {end}.",
+            "How many days is {end} (away|separated) from {date}?",
+            "(Between|Separating) {date} and {end}, how many days (are there|lie|pass)?",
+            "How many days must I wait from {date} (until|to) {end}?",
         ),
         held_out=(
             "How many days separate {date} and {end}?",
@@ -78,6 +112,12 @@ WORDINGS = {
             "(Count|Work out) the weeks (between|from) {date} (and|to|until) {end}.",
             "From {date} (to|until) {end}, how many weeks is (that|it)?",
             "What is the difference in weeks between {date} and {end}?",
+            "How many weeks (apart|away from each other) are {date} and {end}?",
+            "Tell me how many weeks separate {date} (and|from) {end}.",
+            "How many weeks (pass|go by|come|elapse) (between|from) {date} (and|to) {end}?",
+            "By how many weeks are {date} and {end} (separated|apart)?",
+            "(Show|Name|Tell) me the (number of weeks|weeks) (between|from) {date} (and|to) {end}.",
+            "{date} and {end}: how many weeks (between|apart|lie between them|separate them|separate the two)?",
         ),
         held_out=("How many weeks separate {date} and {end}?", "Give me the weeks between {date} and {end}."),
     ),
@@ -97,6 +137,22 @@ WORDINGS = {
             "What is {date} plus {span}?",
             "Counting {span} from {date}, what (date|day) is it?",
             "The (contract|ticket|pass) is valid for {span} from {date}. When does it (end|expire)?",
+            "(Starting|Beginning|Counting|Going) (on|from) {date}, (what|which) (day|date) is (it|) {span} (later|after|on)?",
+            "(Which|What) (date|day) comes {span} (after|later than) {date}?",
+            "What (will|would) (be the day|the date be|it be) {span} (from|after|later than) {date}?",
+            (
+                "My (passport|ticket|card|visa|lease|permit) (starts|begins|is valid) (on|from) {date} (and is good "
+                "for|for|and lasts) {span}. When does it (end|expire|run out)?"
+            ),
+            "(Work|Figure) out the date {span} (after|from|later than) {date}.",
+            "Work out what (day|date) it is {span} after {date}.",
+            "{span} on from {date}, (what|which) (day|date) (is it|comes)?",
+            (
+                "(Going|Moving|Counting) {span} (forward|ahead|on) from {date}, (which|what) (date|day) (is it|do I "
+                "reach|is that)?"
+            ),
+            "I go {span} (forward|ahead) from {date}. (Which|What) (date|day) is (it|that)?",
+            "{date}: (which|what) (date|day) is {span} (later|after that|after)?",
         ),
         held_out=(
             "Starting on {date}, which date comes {span} later?",
@@ -119,6 +175,21 @@ WORDINGS = {
             "What is {date} minus {span}?",
             "Going back {span} from {date}, what (date|day) is it?",
             "If it ends on {date} and (lasted|took) {span}, when did it start?",
+            (
+                "(Going|Counting|Moving|Stepping) {span} (back|backwards|earlier) from {date}, (what|which) (day|"
+                "date) (is it|is that|do I reach)?"
+            ),
+            "(Go|Count|Step|Move) (back|backwards) {span} from {date}, (which|what) date (is it|comes|do I get)?",
+            "I go {span} back from {date}. (Which|What) (date|day) is (it|that)?",
+            "{span} back from {date}, (what|which) (day|date) (is it|comes|was it)?",
+            "What (would|will) (be the day|the date be|it be) {span} (before|earlier than) {date}?",
+            (
+                "The (test|trip|wedding|show|meeting|race) is on {date}. I (must|have to|need to) (pay|start|"
+                "train|order) {span} (before|earlier). (Which|What) (day|date) is (that|it)?"
+            ),
+            "(Work|Figure) out the (day|date) {span} (before|earlier than) {date}.",
+            "{date}: (which|what) (date|day) (is|was) {span} (earlier|before that|before)?",
+            "(Which|What) (date|day) (was|comes|is) {span} earlier than {date}?",
         ),
         held_out=(
             "Going {span} back from {date}, which date comes?",
@@ -140,6 +211,13 @@ WORDINGS = {
             "(Today's date|Date today|Current date|Date of today)?",
             "I forgot (what day it is|today's date|the date).",
             "Is (it|today) a (Monday|Friday|Sunday|weekend) or what?",
+            "(Which|What) (day|weekday) do (we|you) have (today|now)?",
+            "(What|Which) date (do we have|is it) (now|right now)?",
+            "Please (tell me|give me|say) (today's date|what day it is|the date of today).",
+            "(Let me know|Say|Remind me) (what day it is|what the date is|what date it is|of today's date).",
+            "Remind me (of the date|what the date is today|which day it is).",
+            "What day is today, (please|tell me|can you say)?",
+            "Do you know (the day|what date today is|which date it is)?",
         ),
         held_out=(
             "Which date do we have today?",
@@ -153,6 +231,9 @@ WORDINGS = {
             "(What|Which) (day|date|weekday) is (it|) tomorrow?",
             "What (day|date) will (it be tomorrow|tomorrow be)?",
             "(What is|What's|Tell me) (tomorrow's date|the date tomorrow|the date of tomorrow).",
+            "(What|Which) (day|weekday) do we have tomorrow?",
+            "(Let me know|Say|Remind me) (what date it is tomorrow|of tomorrow's date|what tomorrow's date is).",
+            "Which (day|date) will we have tomorrow?",
         ),
         held_out=("Which date do we have tomorrow?", "Remind me what day it is tomorrow."),
     ),
@@ -160,6 +241,9 @@ WORDINGS = {
         train=(
             "(What|Which) (day|date|weekday) was (it|) yesterday?",
             "(What was|What's|Tell me) (yesterday's date|the date yesterday|the date of yesterday).",
+            "(What|Which) (day|weekday) did we have yesterday?",
+            "(Let me know|Say|Remind me) (what date it was yesterday|of yesterday's date|what yesterday's date was).",
+            "What (day|date) did we have yesterday?",
         ),
         held_out=("Which date did we have yesterday?", "Remind me what day it was yesterday."),
     ),
@@ -170,6 +254,12 @@ WORDINGS = {
             "In {span}, what (day|date) (is it|will it be)?",
             "(Tell me|Give me) the date {span} from (now|today).",
             "(What|Which) (day|date) is {span} from (now|today)?",
+            "(What|Which) (day|weekday) do we have in {span}?",
+            "(Which|What) (day|date) will we have (in {span}|{span} from now|{span} from today)?",
+            "Today plus {span} (is|gives) (what|which) (day|date)?",
+            "(Add|Please add) {span} to (today|today's date).",
+            "What do I get for today plus {span}?",
+            "(Which|What) (date|day) (comes|is) {span} after today?",
         ),
         held_out=("Which date do we have in {span}?", "What is today plus {span}?"),
     ),
@@ -179,6 +269,14 @@ WORDINGS = {
             "What was the date {span} ago?",
             "{span} ago was (what|which) (day|date)?",
             "(Tell me|Give me) the date {span} ago.",
+            "(What|Which) (day|weekday) did we have {span} ago?",
+            "(Which|What) (day|date) (was|is) {span} before (today|now)?",
+            "Today minus {span} (is|gives|was) (what|which) (day|date)?",
+            "What (date|day) is today minus {span}?",
+            "What do I get for today minus {span}?",
+            "(Subtract|Take|Please subtract) {span} from (today|today's date).",
+            "{span} back from today, (which|what) (day|date) was it?",
+            "Going back {span} from today, what (day|date) (is it|was it)?",
         ),
         held_out=("Which date did we have {span} ago?", "What is today minus {span}?"),
     ),
@@ -190,6 +288,16 @@ WORDINGS = {
             "How many days (have passed|is it|passed) since {date}?",
             "(Count|Tell me|Calculate) the days (until|till|since) {date}.",
             "(Days|Number of days) (until|till|since) {date}?",
+            "How many days (must|do|should) (we|you) wait (until|till|for) {date}?",
+            "How (long|many days) (must|do|should) I (still|) wait (till|for) {date}?",
+            (
+                "How many days (have gone|have gone by|went by|did pass|went past) (after|from|since) (the day of|"
+                "the date of|) {date} (to|until|till) today?"
+            ),
+            "How many days (went by|went past|did go by|have elapsed|lie behind us) since {date}?",
+            "How many days (away|off|ago) (is|was) {date}?",
+            "(Give|Show) me the days (until|till|since) {date}.",
+            "{date}: how many days (to go|are left|until then|is that from today)?",
         ),
         held_out=("How many days must I wait until {date}?", "How many days have gone by since {date}?"),
     ),
@@ -202,6 +310,14 @@ WORDINGS = {
             "Does {year} have (a February 29|a leap day|366 days)?",
             "Is there a (leap day|February 29|29th of February) in {year}?",
             "Is the year {year} a leap year?",
+            "(Would|Should|Does|Did|Will) {year} (count|be counted|go|rank) (as|like) a leap year(, yes or no|, tell me)?",
+            "(Is|Was) {year} (one|among) the leap years or not?",
+            "(Is|Was) {year} (counted as|known as|called|really) a leap year?",
+            "Is {year} (in|on) the list of leap years?",
+            "Did {year} (have|get) (a 29th of February|a February 29|366 days|an extra day)?",
+            "(Does|Will) {year} have (a leap day|a 29th of February|an extra day)?",
+            "I (wonder|want to know) (if|whether) {year} (is|was) a leap year.",
+            "{year}, is (it|that) a leap year?",
         ),
         held_out=(
             "Would {year} count as a leap year?",
@@ -216,6 +332,12 @@ WORDINGS = {
             "(What is|Tell me|Find) the number of days in {month} {year}.",
             "{month} {year} has how many days?",
             "(Tell me|Do you know) how many days {month} {year} (has|had).",
+            "How many days (will there be|would there be|will be|were there) in {month} {year}?",
+            "How many days (had|has|must|can) {month} {year} (have|)?",
+            "(Give|Show|Name) me (how many days|the days) {month} {year} (has|had).",
+            "What number of days (does|did|will) {month} {year} have?",
+            "{month} {year}: how many days?",
+            "The number of days in {month} {year} (is what|, please)?",
         ),
         held_out=("How many days will {month} {year} have?", "Give me the number of days in {month} {year}."),
     ),

@@ -1,4 +1,6 @@
-"""Word lists from which names, titles and facts of invented articles are put together."""
+"""Word lists from which names, titles and facts of invented articles are put together, and words that need not exist."""
+
+import random
 
 FIRST_NAMES = (
     "Ada Albert Alice Amina Anders Andrea Anna Anton Arthur Astrid Bela Bernard Boris Carl Carlos Carmen Cecilia "
@@ -61,3 +63,24 @@ DEVICES = (
 DEVICE_ADJECTIVES = (
     "steam electric folding double pocket spring water wind safety rotary air gas magnetic flying hand glass"
 ).split()
+FILLERS = (
+    "just really maybe perhaps actually now then quickly kindly possibly simply honestly surely certainly truly soon "
+    "today tonight still only even also again once twice first finally later anyway indeed exactly roughly about "
+    "friend buddy folks everyone someone somebody people dear lovely nice fine great small little big old new "
+    "guess suppose believe imagine consider mention notice remember forget hope wish hear listen watch wait hold "
+    "concerning regarding besides moreover however therefore whereas while because although unless though "
+    "my your our their some any such own very quite rather almost nearly totally fully"
+).split()
+"""Words that change nothing in most questions."""
+
+
+def invented_word(rng: random.Random) -> str:
+    """A pronounceable word of 3 to 9 letters that need not exist."""
+    syllables = (
+        rng.choice("b c d f g h j k l m n p r s t v w z bl br ch cl dr fl gr pl sh sn st th tr".split())
+        + rng.choice("aeiou")
+        + rng.choice(("", "", "b", "g", "k", "l", "m", "n", "p", "r", "sk", "t", "x"))
+        for _ in range(rng.choice((1, 2, 2, 3)))
+    )
+    word = "".join(syllables)[:9]
+    return word if len(word) >= 3 else word + "n"

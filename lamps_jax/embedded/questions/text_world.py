@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from lamps_jax.embedded.questions.invented_words import invented_word
 from lamps_jax.embedded.questions.phrasing import Phrasings, type_question
 from lamps_jax.embedded.questions.question import Call, Question, Split, belongs_to
 from lamps_jax.embedded.questions.text_world_wordings import (
@@ -243,15 +244,3 @@ def _other_than(rng: random.Random, draw: Callable[[random.Random], str], names:
     while (name := draw(rng)) in names:
         pass
     return name
-
-
-def invented_word(rng: random.Random) -> str:
-    """A pronounceable word of 3 to 9 letters that need not exist."""
-    syllables = (
-        rng.choice("b c d f g h j k l m n p r s t v w z bl br ch cl dr fl gr pl sh sn st th tr".split())
-        + rng.choice("aeiou")
-        + rng.choice(("", "", "b", "g", "k", "l", "m", "n", "p", "r", "sk", "t", "x"))
-        for _ in range(rng.choice((1, 2, 2, 3)))
-    )
-    word = "".join(syllables)[:9]
-    return word if len(word) >= 3 else word + "n"
