@@ -54,7 +54,7 @@ class TrainingConfig:
     max_position: int = 1024
     rows: int = 16
     length: int = 256
-    steps: int = 5200
+    steps: int = 8500
     warmup_steps: int = 100
     decay_share: float = 0.55
     learning_rate: float = 3e-3
