@@ -13,7 +13,8 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
-from lamps_jax.models.layers import Attend, Embedding, LayerKV, LayerNorm, Linear, rotate_interleaved
+from lamps_jax.models.architecture import Architecture
+from lamps_jax.models.layers import Attend, LayerFactory, LayerKV, LayerNorm, rotate_interleaved
 
 HF_NAMES = {
     "embedding.weight": "transformer.wte.weight",
@@ -120,16 +121,16 @@ class GPTJConfig:
 class Block(nnx.Module):
     """One layer: attention and MLP side by side on the same normed input."""
 
-    def __init__(self, config: GPTJConfig, *, dtype: DTypeLike, rngs: nnx.Rngs):
+    def __init__(self, config: GPTJConfig, make: LayerFactory):
         hidden, inner = config.hidden_size, config.intermediate_size
         self.config = config
         self.norm = LayerNorm(hidden, eps=config.layer_norm_eps)
-        self.q_proj = Linear(hidden, hidden, bias=False, dtype=dtype, rngs=rngs)
-        self.k_proj = Linear(hidden, hidden, bias=False, dtype=dtype, rngs=rngs)
-        self.v_proj = Linear(hidden, hidden, bias=False, dtype=dtype, rngs=rngs)
-        self.out_proj = Linear(hidden, hidden, bias=False, dtype=dtype, rngs=rngs)
-        self.fc_in = Linear(hidden, inner, bias=True, dtype=dtype, rngs=rngs)
-        self.fc_out = Linear(inner, hidden, bias=True, dtype=dtype, rngs=rngs)
+        self.q_proj = make.linear(hidden, hidden, bias=False)
+        self.k_proj = make.linear(hidden, hidden, bias=False)
+        self.v_proj = make.linear(hidden, hidden, bias=False)
+        self.out_proj = make.linear(hidden, hidden, bias=False)
+        self.fc_in = make.linear(hidden, inner, bias=True)
+        self.fc_out = make.linear(inner, hidden, bias=True)
 
     def __call__(
         self, x: Float[Array, "batch length hidden"], positions: Int[Array, "batch length"], kv: LayerKV, attend: Attend
@@ -147,12 +148,13 @@ class Block(nnx.Module):
 class GPTJ(nnx.Module):
     """A GPT-J language model; activations are float32, `dtype` is that of the matrices."""
 
-    def __init__(self, config: GPTJConfig, *, dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs):
+    def __init__(self, config: GPTJConfig, *, dtype: DTypeLike = jnp.float32, quantize: str | None = None, rngs: nnx.Rngs):
+        make = LayerFactory(dtype, quantize, rngs)
         self.config = config
-        self.embedding = Embedding(config.vocab_size, config.hidden_size, dtype=dtype, rngs=rngs)
-        self.blocks = nnx.List([Block(config, dtype=dtype, rngs=rngs) for _ in range(config.num_layers)])
+        self.embedding = make.embedding(config.vocab_size, config.hidden_size)
+        self.blocks = nnx.List([Block(config, make) for _ in range(config.num_layers)])
         self.norm = LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.output = Linear(config.hidden_size, config.vocab_size, bias=True, dtype=dtype, rngs=rngs)
+        self.output = make.linear(config.hidden_size, config.vocab_size, bias=True)
 
     def __call__(
         self,
@@ -171,3 +173,6 @@ class GPTJ(nnx.Module):
     def logits(self, hidden: Float[Array, "*batch hidden"]) -> Float[Array, "*batch vocab"]:
         """Scores of the next token over the vocabulary."""
         return self.output(hidden)
+
+
+ARCHITECTURE = Architecture(GPTJ, GPTJConfig, HF_NAMES, ignored=HF_BUFFERS, base_prefix="transformer.")

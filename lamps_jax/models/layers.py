@@ -1,6 +1,7 @@
 """Layers that the architectures share: linear maps with `[out, in]` weights, layer norm, rotary embedding."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import jax
@@ -21,22 +22,57 @@ Attend: TypeAlias = Callable[[Array, Array, Array, LayerKV], tuple[Array, LayerK
 class Linear(nnx.Module):
     """A linear map with its weight stored `[out, in]`, accumulating in float32.
 
-    That layout is what the CPU's matrix kernels want (a factor of 3 and more in bfloat16) and what checkpoints hold.
+    That layout is what the CPU's matrix kernels want (a factor of 3 and more in bfloat16) and what checkpoints hold. Quantised,
+    the weight is int8 with one float32 scale an output, and is multiplied as `dtype`.
     """
 
-    def __init__(self, in_features: int, out_features: int, *, bias: bool, dtype: DTypeLike, rngs: nnx.Rngs):
-        self.weight = nnx.Param(normal_initializer(rngs.params(), (out_features, in_features), dtype))
+    def __init__(
+        self, in_features: int, out_features: int, *, bias: bool, dtype: DTypeLike, quantize: str | None = None, rngs: nnx.Rngs
+    ):
+        weight = normal_initializer(rngs.params(), (out_features, in_features), dtype)
+        self.dtype = jnp.dtype(dtype)
+        self.scale = None
+        if quantize == "int8":
+            weight, scale = quantize_int8(weight)
+            self.scale = nnx.Param(scale)
+        elif quantize is not None:
+            raise ValueError(f"quantize must be int8, got {quantize!r}")
+        self.weight = nnx.Param(weight)
         self.bias = nnx.Param(jnp.zeros((out_features,), jnp.float32)) if bias else None
 
     def __call__(self, x: Float[Array, "*batch in"]) -> Float[Array, "*batch out"]:
-        weight = self.weight[...]
         y = lax.dot_general(
-            x.astype(weight.dtype),
-            weight,
+            x.astype(self.dtype),
+            self.weight[...].astype(self.dtype),
             (((x.ndim - 1,), (1,)), ((), ())),
             preferred_element_type=jnp.float32,
         )
+        if self.scale is not None:
+            y = y * self.scale[...]
         return y if self.bias is None else y + self.bias[...].astype(jnp.float32)
+
+
+def quantize_int8(weight: Float[Array, "out in"]) -> tuple[Int[Array, "out in"], Float[Array, " out"]]:
+    """`weight` as int8 with one scale a row: each entry is off by at most half a 127th of its row's largest."""
+    scale = jnp.maximum(jnp.abs(weight).max(axis=1).astype(jnp.float32), jnp.finfo(jnp.float32).tiny) / 127
+    return jnp.round(weight.astype(jnp.float32) / scale[:, None]).astype(jnp.int8), scale
+
+
+@dataclass(frozen=True, slots=True)
+class LayerFactory:
+    """Makes the layers of one model: all of one type, quantised or not, drawing from one stream of random keys."""
+
+    dtype: DTypeLike
+    quantize: str | None
+    rngs: nnx.Rngs
+
+    def linear(self, in_features: int, out_features: int, *, bias: bool) -> "Linear":
+        """A linear map."""
+        return Linear(in_features, out_features, bias=bias, dtype=self.dtype, quantize=self.quantize, rngs=self.rngs)
+
+    def embedding(self, num_embeddings: int, features: int) -> "Embedding":
+        """A table of vectors; never quantised."""
+        return Embedding(num_embeddings, features, dtype=self.dtype, rngs=self.rngs)
 
 
 class Embedding(nnx.Module):

@@ -9,9 +9,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.sharding import Mesh
 
-from lamps_jax.models.gptj import GPTJ, HF_BUFFERS, HF_NAMES, GPTJConfig
-from lamps_jax.models.weights import CheckpointError, abstract_parameters, hf_names, initial_parameters, load_hf_weights
+from lamps_jax.models import gptj
+from lamps_jax.models.architecture import Architecture, ModelConfig
+from lamps_jax.models.sharding import parameter_shardings
+from lamps_jax.models.weights import CheckpointError, abstract_parameters, hf_names, load_hf_weights, random_parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ class LoadedModel:
     graph: nnx.GraphDef
     parameter_names: tuple[str, ...]
     weights: tuple[jax.Array, ...]
-    config: GPTJConfig
+    config: ModelConfig
     eos_token_ids: tuple[int, ...]
     default_temperature: float = 1.0
 
@@ -38,33 +41,50 @@ class LoadedModel:
         return sum(weight.nbytes for weight in self.weights)
 
 
-@dataclass(frozen=True, slots=True)
-class Architecture:
-    """How one architecture of the Hugging Face world is read."""
-
-    model: type[GPTJ]
-    config: type[GPTJConfig]
-    names: dict[str, str]
-    ignored: tuple[str, ...]
-
-
-ARCHITECTURES = {"GPTJForCausalLM": Architecture(GPTJ, GPTJConfig, HF_NAMES, HF_BUFFERS)}
+ARCHITECTURES = {"GPTJForCausalLM": gptj.ARCHITECTURE}
 """Known architectures, by the name under ``architectures`` in ``config.json``."""
 
 
 def load_model(
-    directory: Path, *, dtype: str = "float32", progress: Callable[[int, int], None] = lambda done, total: None
+    directory: Path,
+    *,
+    dtype: str = "float32",
+    quantize: str | None = None,
+    load_format: str = "auto",
+    mesh: Mesh | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> LoadedModel:
     """Loads configuration and weights from a Hugging Face directory.
 
+    Args:
+        dtype: Of the matrices: float32, bfloat16 or float16.
+        quantize: "int8" stores matrices as 8-bit integers with one scale an output.
+        load_format: "auto" reads the weights; "dummy" draws random ones.
+        mesh: Devices over which weights are sharded; None for the default device.
+        progress: Called with bytes read and bytes in all.
+
     Raises:
         CheckpointError: If the directory, its configuration or its weights are missing, unreadable or do not fit each other.
+        ValueError: If `quantize` or `load_format` is unknown.
     """
     hf_config = read_hf_config(directory)
     architecture, config = _architecture(directory, hf_config)
-    graph, abstract = abstract_parameters(lambda: architecture.model(config, dtype=jnp.dtype(dtype), rngs=nnx.Rngs(0)))
-    names = hf_names(architecture.names, config.num_layers)
-    parameters = load_hf_weights(directory, abstract, names, ignored=architecture.ignored, progress=progress)
+    graph, abstract = abstract_parameters(_builder(architecture.model, config, dtype=dtype, quantize=quantize))
+    shardings = parameter_shardings(mesh, abstract) if mesh is not None else None
+    if load_format == "auto":
+        parameters = load_hf_weights(
+            directory,
+            abstract,
+            hf_names(architecture.names, abstract, config.num_layers),
+            ignored=architecture.ignored,
+            base_prefix=architecture.base_prefix,
+            shardings=shardings,
+            progress=progress,
+        )
+    elif load_format == "dummy":
+        parameters = random_parameters(abstract, shardings=shardings, progress=progress)
+    else:
+        raise ValueError(f"load_format must be auto or dummy, got {load_format!r}")
     eos = hf_config.get("eos_token_id")
     eos_token_ids = tuple(eos) if isinstance(eos, list) else (eos,) if eos is not None else ()
     return LoadedModel(
@@ -79,11 +99,25 @@ def load_model(
 
 
 def random_model(
-    config: GPTJConfig, *, dtype: str = "float32", seed: int = 0, eos_token_ids: tuple[int, ...] = (0,)
+    config: ModelConfig,
+    *,
+    dtype: str = "float32",
+    quantize: str | None = None,
+    mesh: Mesh | None = None,
+    seed: int = 0,
+    eos_token_ids: tuple[int, ...] = (0,),
 ) -> LoadedModel:
     """A model of the given shape with random weights: for benchmarks and tests."""
-    graph, parameters = initial_parameters(nnx.jit(lambda: GPTJ(config, dtype=jnp.dtype(dtype), rngs=nnx.Rngs(seed))))
+    model = next(architecture.model for architecture in ARCHITECTURES.values() if architecture.config is type(config))
+    graph, abstract = abstract_parameters(_builder(model, config, dtype=dtype, quantize=quantize))
+    parameters = random_parameters(abstract, seed=seed, shardings=parameter_shardings(mesh, abstract) if mesh else None)
     return LoadedModel("random", graph, tuple(parameters), tuple(parameters.values()), config, eos_token_ids)
+
+
+def _builder(
+    model: Callable[..., nnx.Module], config: ModelConfig, *, dtype: str, quantize: str | None
+) -> Callable[[], nnx.Module]:
+    return lambda: model(config, dtype=jnp.dtype(dtype), quantize=quantize, rngs=nnx.Rngs(0))
 
 
 def _default_temperature(directory: Path) -> float:
@@ -118,7 +152,7 @@ def read_hf_config(directory: Path) -> dict[str, Any]:
     return config
 
 
-def _architecture(directory: Path, hf_config: dict[str, Any]) -> tuple[Architecture, GPTJConfig]:
+def _architecture(directory: Path, hf_config: dict[str, Any]) -> tuple[Architecture, ModelConfig]:
     names = hf_config.get("architectures") or ["none"]
     names = [names] if isinstance(names, str) else names
     if names[0] not in ARCHITECTURES:

@@ -1,7 +1,7 @@
 """Parameters by name: out of a model, back into one, and between files and memory."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.sharding import Sharding
 from jax.typing import DTypeLike
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
@@ -48,7 +49,7 @@ def bind(graph: nnx.GraphDef, parameters: Mapping[str, Any]) -> Any:
 def save_hf_directory(directory: Path, config: gptj.GPTJConfig, parameters: Parameters, *, dtype: DTypeLike) -> None:
     """Writes ``config.json`` and ``model.safetensors`` of a GPT-J into `directory`, as transformers would."""
     directory.mkdir(parents=True, exist_ok=True)
-    names = hf_names(gptj.HF_NAMES, config.num_layers)
+    names = hf_names(gptj.HF_NAMES, parameters, config.num_layers)
     tensors = {names[name]: np.asarray(value.astype(dtype)) for name, value in parameters.items()}
     save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
     (directory / "config.json").write_text(json.dumps(config.to_hf(dtype=jnp.dtype(dtype).name), indent=2) + "\n")
@@ -60,6 +61,8 @@ def load_hf_weights(
     names: Mapping[str, str],
     *,
     ignored: tuple[str, ...] = (),
+    base_prefix: str = "",
+    shardings: Mapping[str, Sharding] | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Parameters:
     """The parameters of shapes `abstract` from the safetensors files in `directory`, one tensor at a time.
@@ -103,6 +106,24 @@ def load_hf_weights(
     return {name: parameters[name] for name in abstract}
 
 
+def random_parameters(
+    abstract: Mapping[str, jax.ShapeDtypeStruct],
+    *,
+    seed: int = 0,
+    shardings: Mapping[str, Sharding] | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Parameters:
+    """Random parameters of shapes `abstract`: matrices normal with deviation 0.02, norms one, biases zero."""
+    keys = jax.random.split(jax.random.key(seed), len(abstract))
+    return {name: _random(key, name, value) for key, (name, value) in zip(keys, abstract.items(), strict=True)}
+
+
+def _random(key: jax.Array, name: str, wanted: jax.ShapeDtypeStruct) -> jax.Array:
+    if wanted.ndim == 2:
+        return (0.02 * jax.random.normal(key, wanted.shape)).astype(wanted.dtype)
+    return (jnp.ones if name.endswith("weight") else jnp.zeros)(wanted.shape, wanted.dtype)
+
+
 def _shards(directory: Path) -> list[Path]:
     index = directory / "model.safetensors.index.json"
     if index.exists():
@@ -117,13 +138,13 @@ def _shards(directory: Path) -> list[Path]:
     return shards
 
 
-def hf_names(table: Mapping[str, str], num_layers: int) -> dict[str, str]:
-    """The name of each parameter in a checkpoint, from a table whose ``{layer}`` stands for every layer's number."""
+def hf_names(table: Mapping[str, str], parameters: Collection[str], num_layers: int) -> dict[str, str]:
+    """The name in a checkpoint of each of `parameters` that has one, from a table whose ``{layer}`` stands for every number."""
     names: dict[str, str] = {}
     for ours, theirs in table.items():
         layers = range(num_layers) if "{layer}" in ours else (0,)
         names |= {ours.format(layer=layer): theirs.format(layer=layer) for layer in layers}
-    return names
+    return {ours: theirs for ours, theirs in names.items() if ours in parameters}
 
 
 def _dotted(path: tuple[Any, ...]) -> str:

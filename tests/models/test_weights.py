@@ -33,8 +33,9 @@ def build() -> GPTJ:
 
 
 def load(directory: Path, *, progress: Callable[[int, int], None] = lambda done, total: None) -> Parameters:
-    names = hf_names(HF_NAMES, CONFIG.num_layers)
-    return load_hf_weights(directory, abstract_parameters(build)[1], names, ignored=HF_BUFFERS, progress=progress)
+    abstract = abstract_parameters(build)[1]
+    names = hf_names(HF_NAMES, abstract, CONFIG.num_layers)
+    return load_hf_weights(directory, abstract, names, ignored=HF_BUFFERS, progress=progress)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,7 @@ def test_bound_model_has_the_parameters_given_to_it() -> None:
 
 
 def test_every_parameter_has_one_name_of_its_own_in_a_checkpoint() -> None:
-    names = hf_names(HF_NAMES, CONFIG.num_layers)
+    names = hf_names(HF_NAMES, parameters, CONFIG.num_layers)
     assert set(names) == set(abstract_parameters(build)[1])
     assert len(set(names.values())) == len(names)
 
@@ -88,7 +89,7 @@ def test_transformers_reads_what_we_save(saved: Path, parameters: Parameters) ->
     assert not any(report[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     theirs = dict(model.named_parameters())
     for name, value in parameters.items():
-        np.testing.assert_array_equal(theirs[hf_names(HF_NAMES, 2)[name]].detach().numpy(), value, err_msg=name)
+        np.testing.assert_array_equal(theirs[hf_names(HF_NAMES, parameters, 2)[name]].detach().numpy(), value, err_msg=name)
 
 
 def test_bfloat16_checkpoint_keeps_its_bits(tmp_path: Path) -> None:
