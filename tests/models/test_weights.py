@@ -79,7 +79,7 @@ def test_bound_model_has_the_parameters_given_to_it() -> None:
 
 
 def test_every_parameter_has_one_name_of_its_own_in_a_checkpoint() -> None:
-    names = hf_names(HF_NAMES, parameters, CONFIG.num_layers)
+    names = hf_names(HF_NAMES, abstract_parameters(build)[1], CONFIG.num_layers)
     assert set(names) == set(abstract_parameters(build)[1])
     assert len(set(names.values())) == len(names)
 
