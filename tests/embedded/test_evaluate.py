@@ -1,12 +1,13 @@
 import json
+import random
 from pathlib import Path
 
 import pytest
 
 from lamps_jax.config import EngineConfig, SchedulerConfig
-from lamps_jax.embedded.evaluate import as_markdown, evaluate, evaluation_tools, held_out_questions, replay
+from lamps_jax.embedded.evaluate import as_markdown, evaluate, evaluation_tools, held_out_questions, read_questions, replay
 from lamps_jax.embedded.questions.question import Call, Question
-from lamps_jax.embedded.text import GENERATORS
+from lamps_jax.embedded.text import GENERATORS, draw
 from lamps_jax.llm import LLM
 
 ROOT = Path(__file__).parents[2]
@@ -47,6 +48,27 @@ def test_a_replayed_question_has_the_results_that_the_tools_give_today() -> None
 def test_held_out_questions_are_about_what_the_real_tools_know(kind: str) -> None:
     for question in held_out_questions(kind, 60, seed=3, tools=evaluation_tools()):
         assert replay(question, evaluation_tools()) == question
+
+
+def test_questions_of_a_file_have_known_kinds_and_tools() -> None:
+    by_kind = read_questions(ROOT / "benchmarks/questions.jsonl")
+    assert set(by_kind) == set(GENERATORS)
+    assert {tool for questions in by_kind.values() for one in questions for tool in one.tools} <= set(evaluation_tools())
+
+
+def test_questions_of_a_file_are_not_what_training_draws() -> None:
+    rng = random.Random(0)
+    drawn = {draw(rng, "train").text.lower() for _ in range(2000)}
+    assert not drawn & {
+        one.question.lower() for asked in read_questions(ROOT / "benchmarks/questions.jsonl").values() for one in asked
+    }
+
+
+@pytest.mark.parametrize("line", ["{", "[]", '{"kind": "search"}'])
+def test_a_broken_line_of_questions_is_named(line: str, tmp_path: Path) -> None:
+    (tmp_path / "questions.jsonl").write_text(f'{{"kind": "search", "question": "?", "tools": [], "answer": null}}\n{line}\n')
+    with pytest.raises(ValueError, match="line 2: needs kind, question, tools and answer"):
+        read_questions(tmp_path / "questions.jsonl")
 
 
 @pytest.mark.slow
