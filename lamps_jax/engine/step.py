@@ -1,10 +1,13 @@
 """The jitted programs: prefill chunk and decode. Pure functions of weights, packed integers, the pool and the last tokens.
 
+On a mesh of devices each runs the same program on its part of the weights and of every block's heads; the packed integers, the
+last tokens and the sampling are everywhere the same (`models.sharding`).
+
 The pool and the last tokens are donated: they are updated in place, and the arrays passed in are gone. A pool that XLA copied
 instead would show in the programs' memory analysis.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +15,14 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import lax
+from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
 from lamps_jax.engine.batch import FROM_DEVICE, HEADER, Field
 from lamps_jax.engine.sampling import SamplingRows, sample
 from lamps_jax.kv_cache.pool import LayerBlocks, Pool, write
 from lamps_jax.models.attention.select import PagedAttention
+from lamps_jax.models.sharding import BY_HEAD, REPLICATED, join_shards, whole_logits
 from lamps_jax.models.weights import bind
 from lamps_jax.sched.block_manager import NULL_BLOCK
 
@@ -33,6 +38,14 @@ class Programs:
     decode: Program
 
 
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The devices that the programs run on, and how each parameter is split over them, by name."""
+
+    mesh: Mesh
+    specs: Mapping[str, PartitionSpec]
+
+
 def make_programs(
     graph: nnx.GraphDef,
     parameter_names: tuple[str, ...],
@@ -41,8 +54,12 @@ def make_programs(
     block_size: int,
     max_blocks: int,
     eos_token_ids: tuple[int, ...],
+    layout: Layout | None = None,
 ) -> Programs:
-    """Programs of the model `graph`, whose weights come as a flat tuple in the order of `parameter_names`."""
+    """Programs of the model `graph`, whose weights come as a flat tuple in the order of `parameter_names`.
+
+    Without a `layout` they run on one device.
+    """
 
     def forward(
         weights: tuple[Array, ...],
@@ -53,15 +70,32 @@ def make_programs(
         table: Int[Array, "batch max_blocks"],
     ) -> tuple[Any, Float[Array, "batch length hidden"], Pool]:
         model = bind(graph, dict(zip(parameter_names, weights, strict=True)))
+        if layout is not None:
+            join_shards(model, layout.specs)
         block_ids = jnp.where(valid, jnp.take_along_axis(table, positions // block_size, axis=1), NULL_BLOCK).reshape(-1)
         slots = (positions % block_size).reshape(-1)
 
-        def attend(q: Array, k: Array, v: Array, blocks: LayerBlocks) -> tuple[Array, LayerBlocks]:
+        def attend(q: Array, k: Array, v: Array, blocks: Any, window: int | None = None, /) -> tuple[Array, LayerBlocks]:
             blocks = write(blocks, k.reshape(-1, *k.shape[2:]), v.reshape(-1, *v.shape[2:]), block_ids, slots)
-            return attention(q, blocks, table, positions), blocks
+            return attention(q, blocks, table, positions, window), blocks
 
         hidden, pool = model(token_ids, positions, pool, attend)
         return model, hidden, pool
+
+    def next_token_logits(model: Any, hidden: Float[Array, "batch hidden"]) -> Float[Array, "batch vocab"]:
+        return whole_logits(model.logits(hidden), model.config.vocab_size)
+
+    def jitted(program: Callable[..., Any]) -> Program:
+        if layout is not None:
+            specs = tuple(layout.specs[name] for name in parameter_names)
+            program = jax.shard_map(
+                program,
+                mesh=layout.mesh,
+                in_specs=(specs, BY_HEAD, REPLICATED, REPLICATED),
+                out_specs=(BY_HEAD, REPLICATED, REPLICATED),
+                check_vma=False,  # kernels do not say over which axes their results vary
+            )
+        return jax.jit(program, donate_argnums=(1, 2))
 
     def prefill(weights: tuple[Array, ...], pool: Pool, last_tokens: Array, packed: Array) -> tuple[Pool, Array, Array]:
         header, tokens, table = jnp.split(packed, [HEADER, packed.shape[0] - max_blocks])
@@ -69,7 +103,7 @@ def make_programs(
         offsets = jnp.arange(tokens.shape[0])
         positions = start + jnp.minimum(offsets, length - 1)  # padding adds nothing to the attention's trip count
         model, hidden, pool = forward(weights, pool, tokens[None], positions[None], (offsets < length)[None], table[None])
-        logits = model.logits(lax.dynamic_slice_in_dim(hidden[0], length - 1, 1))
+        logits = next_token_logits(model, lax.dynamic_slice_in_dim(hidden[0], length - 1, 1))
         sampled = sample(logits, _sampling_rows(header[None], (start + length)[None]), eos_token_ids)
         slot = jnp.where(header[Field.SAMPLE] != 0, header[Field.SLOT], last_tokens.shape[0] - 1)
         return pool, last_tokens.at[slot].set(sampled[0]), sampled
@@ -80,10 +114,10 @@ def make_programs(
         tokens = jnp.where(header[:, Field.TOKEN] == FROM_DEVICE, last_tokens[slots], header[:, Field.TOKEN])
         valid = slots < last_tokens.shape[0] - 1
         model, hidden, pool = forward(weights, pool, tokens[:, None], positions[:, None], valid[:, None], table)
-        sampled = sample(model.logits(hidden[:, 0]), _sampling_rows(header, positions + 1), eos_token_ids)
+        sampled = sample(next_token_logits(model, hidden[:, 0]), _sampling_rows(header, positions + 1), eos_token_ids)
         return pool, last_tokens.at[slots].set(sampled), sampled
 
-    return Programs(jax.jit(prefill, donate_argnums=(1, 2)), jax.jit(decode, donate_argnums=(1, 2)))
+    return Programs(jitted(prefill), jitted(decode))
 
 
 def _sampling_rows(header: Int[Array, "batch fields"], position: Int[Array, " batch"]) -> SamplingRows:

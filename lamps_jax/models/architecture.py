@@ -63,7 +63,7 @@ class Architecture:
         model: Built as ``model(config, dtype=…, quantize=…, rngs=…)``.
         names: Our parameter names to those in a checkpoint, ``{layer}`` standing for every layer's number; rows for
             parameters that a configuration does not have are skipped.
-        ignored: Ends of the names of tensors that may be surplus: buffers, and the output matrix where it is the embedding.
+        ignored: Ends of the names of tensors that may be surplus: buffers that hold no weights.
         base_prefix: What the names begin with that some checkpoints leave out, such as ``model.``.
     """
 
@@ -72,3 +72,14 @@ class Architecture:
     names: Mapping[str, str]
     ignored: tuple[str, ...]
     base_prefix: str = ""
+
+
+def required(config: Mapping[str, Any], key: str) -> int:
+    """The whole number under `key` of a ``config.json``.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    if config.get(key) is None:
+        raise ValueError(f"the configuration lacks the key {key!r}")
+    return int(config[key])

@@ -1,11 +1,9 @@
 """From chat messages to tokens, by the template that comes with a model's tokenizer."""
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import jinja2
-
+from lamps_jax.models.chat_templates import built_in_template
 from lamps_jax.models.tokenizer import Tokenizer
 
 _PRIVATE_USE = range(0xE000, 0xF900)
@@ -21,37 +19,33 @@ def render_chat(
 
     Args:
         messages: As in the OpenAI API, ``role`` and ``content`` (a string or None) and perhaps ``tool_calls``, whose arguments
-            already have the form that the template writes.
-        tools: Definitions as in the OpenAI API, for templates that list them.
+            already have the form that the template writes: the text between the parentheses for inline calls, an object for
+            templates that write JSON. A list of calls that is None or empty counts as none.
+        tools: Definitions as in the OpenAI API, for templates that list them. With tools the directory's template "tool_use" is
+            taken, if it has one.
 
     Raises:
         ValueError: If the model has no chat template, or its template refuses these messages.
     """
-    if not tokenizer.hf.chat_template:
+    hf: Any = tokenizer.hf
+    built_in = None if hf.chat_template else built_in_template(tokenizer.model_names)
+    if not hf.chat_template and not built_in:
         raise ValueError(
             "this model has no chat template; give it raw text instead (/v1/completions, or generate with --raw), "
             "or put a chat_template.jinja into its directory"
         )
-    complete = [{"content": None, "tool_calls": None, **message} for message in messages]
-    markers = _markers(tokenizer, "\n".join(_texts(complete)))
-    marked = [_map_texts(message, lambda text: _replace_all(text, markers)) for message in complete]
+    # Templates ask whether a message has calls by whether it has the field.
+    said = [{key: value for key, value in message.items() if value or key != "tool_calls"} for message in messages]
+    markers = _markers(tokenizer, "\n".join(_texts([said, list(tools)])))
+    marked, marked_tools = _map_texts([said, list(tools)], lambda text: _replace_all(text, markers))
     try:
-        rendered = tokenizer.hf.apply_chat_template(
-            marked, tools=[dict(tool) for tool in tools] or None, tokenize=False, add_generation_prompt=True
+        rendered = hf.apply_chat_template(
+            marked, tools=marked_tools or None, chat_template=built_in, tokenize=False, add_generation_prompt=True
         )
-    except (jinja2.TemplateError, TypeError) as error:  # TypeError: a template that adds None to a text, for example
-        raise ValueError(f"the model's chat template refuses these messages: {error}") from error
-    assert isinstance(rendered, str)
-    if not markers:
-        return tokenizer.encode_chat(rendered)
-    special_of = {marker: special for special, marker in markers.items()}
-    token_ids: list[int] = []
-    for piece in re.split(f"([{''.join(special_of)}])", rendered):
-        if piece in special_of:
-            token_ids += tokenizer.encode_text(special_of[piece])
-        elif piece:
-            token_ids += tokenizer.encode_chat(piece)
-    return token_ids
+    except Exception as error:  # a template is a foreign program: it may add None to a text, or never end on a type of its tools
+        raise ValueError(f"the model's chat template refuses these messages: {' '.join(str(error).split())}") from error
+    token_ids = tokenizer.encode_chat(rendered, spelled={marker: special for special, marker in markers.items()})
+    return [hf.bos_token_id, *token_ids] if built_in and hf.bos_token_id is not None else token_ids
 
 
 def _markers(tokenizer: Tokenizer, written: str) -> dict[str, str]:

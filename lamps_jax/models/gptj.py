@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from lamps_jax.models.architecture import Architecture
 from lamps_jax.models.layers import Attend, LayerFactory, LayerKV, LayerNorm, rotate_interleaved
+from lamps_jax.models.sharding import sum_of
 
 HF_NAMES = {
     "embedding.weight": "transformer.wte.weight",
@@ -135,14 +136,14 @@ class Block(nnx.Module):
     def __call__(
         self, x: Float[Array, "batch length hidden"], positions: Int[Array, "batch length"], kv: LayerKV, attend: Attend
     ) -> tuple[Float[Array, "batch length hidden"], LayerKV]:
-        heads = (*x.shape[:2], self.config.num_heads, self.config.head_dim)
+        heads = (*x.shape[:2], -1, self.config.head_dim)  # all of them, or those that this device has
         normed = self.norm(x)
         q = rotate_interleaved(self.q_proj(normed).reshape(heads), positions, self.config.rotary_dim)
         k = rotate_interleaved(self.k_proj(normed).reshape(heads), positions, self.config.rotary_dim)
         v = self.v_proj(normed).reshape(heads)
         attended, kv = attend(q, k, v, kv)
-        mlp = self.fc_out(jax.nn.gelu(self.fc_in(normed), approximate=True))
-        return x + self.out_proj(attended.reshape(x.shape)) + mlp, kv
+        inner = jax.nn.gelu(self.fc_in(normed), approximate=True)
+        return x + sum_of((self.out_proj, attended.reshape(*x.shape[:2], -1)), (self.fc_out, inner)), kv
 
 
 class GPTJ(nnx.Module):

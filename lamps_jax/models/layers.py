@@ -1,8 +1,7 @@
 """Layers that the architectures share: linear maps with `[out, in]` weights, layer norm, rotary embedding."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +13,25 @@ from jaxtyping import Array, Float, Int
 LayerKV: TypeAlias = tuple[Array, Array] | None
 """Keys and values of one layer in whatever form the attention keeps them; None where nothing is kept."""
 
-Attend: TypeAlias = Callable[[Array, Array, Array, LayerKV], tuple[Array, LayerKV]]
-"""Maps queries, keys and values `[batch, length, heads, head_dim]` of new tokens, and a layer's KV, to the attention output
-(shape of the queries) and the layer's KV with the new tokens in it."""
+
+@runtime_checkable
+class Attend(Protocol):
+    """The attention of one step, whatever keeps the keys and values."""
+
+    def __call__(self, q: Array, k: Array, v: Array, kv: LayerKV, window: int | None = None, /) -> tuple[Array, LayerKV]:
+        """Attends from new tokens to those before them and to themselves.
+
+        Args:
+            q: Queries `[batch, length, heads, head_dim]`.
+            k: Keys of the new tokens `[batch, length, kv_heads, head_dim]`.
+            v: Values of the new tokens, like the keys.
+            kv: The layer's keys and values so far.
+            window: How many tokens a token sees, itself included; None for all.
+
+        Returns:
+            The attention output in the shape of `q`, and the layer's KV with the new tokens in it.
+        """
+        ...
 
 
 class Linear(nnx.Module):
@@ -30,14 +45,12 @@ class Linear(nnx.Module):
         self, in_features: int, out_features: int, *, bias: bool, dtype: DTypeLike, quantize: str | None = None, rngs: nnx.Rngs
     ):
         weight = normal_initializer(rngs.params(), (out_features, in_features), dtype)
-        self.dtype = jnp.dtype(dtype)
-        self.scale = None
-        if quantize == "int8":
-            weight, scale = quantize_int8(weight)
-            self.scale = nnx.Param(scale)
-        elif quantize is not None:
+        if quantize not in (None, "int8"):
             raise ValueError(f"quantize must be int8, got {quantize!r}")
-        self.weight = nnx.Param(weight)
+        quantized, scale = quantize_int8(weight) if quantize else (weight, None)
+        self.dtype = jnp.dtype(dtype)
+        self.weight = nnx.Param(quantized)
+        self.scale = nnx.Param(scale) if scale is not None else None
         self.bias = nnx.Param(jnp.zeros((out_features,), jnp.float32)) if bias else None
 
     def __call__(self, x: Float[Array, "*batch in"]) -> Float[Array, "*batch out"]:
@@ -84,19 +97,41 @@ class Embedding(nnx.Module):
     def __call__(self, ids: Int[Array, "*batch"]) -> Float[Array, "*batch features"]:
         return self.weight[...][ids].astype(jnp.float32)
 
+    def scores(self, x: Float[Array, "*batch features"]) -> Float[Array, "*batch vocab"]:
+        """The product of `x` with every vector of the table: the output layer of a model whose embedding is its output matrix."""
+        weight = self.weight[...]
+        contract = (((x.ndim - 1,), (1,)), ((), ()))
+        return lax.dot_general(x.astype(weight.dtype), weight, contract, preferred_element_type=jnp.float32)
+
 
 class LayerNorm(nnx.Module):
-    """Layer normalisation with scale and shift, in float32."""
+    """Layer normalisation in float32, with scale and shift where `affine`."""
 
-    def __init__(self, features: int, *, eps: float):
-        self.weight = nnx.Param(jnp.ones((features,), jnp.float32))
-        self.bias = nnx.Param(jnp.zeros((features,), jnp.float32))
+    def __init__(self, features: int, *, eps: float, affine: bool = True):
+        self.weight = nnx.Param(jnp.ones((features,), jnp.float32)) if affine else None
+        self.bias = nnx.Param(jnp.zeros((features,), jnp.float32)) if affine else None
         self.eps = eps
 
     def __call__(self, x: Float[Array, "*batch features"]) -> Float[Array, "*batch features"]:
         centred = x - x.mean(-1, keepdims=True)
-        scale = lax.rsqrt(jnp.square(centred).mean(-1, keepdims=True) + self.eps)
-        return centred * scale * self.weight[...].astype(jnp.float32) + self.bias[...].astype(jnp.float32)
+        normed = centred * lax.rsqrt(jnp.square(centred).mean(-1, keepdims=True) + self.eps)
+        if self.weight is None or self.bias is None:
+            return normed
+        return normed * self.weight[...].astype(jnp.float32) + self.bias[...].astype(jnp.float32)
+
+
+class RMSNorm(nnx.Module):
+    """Division by the root mean square in float32, with a scale.
+
+    Source: Zhang and Sennrich, 2019, Root mean square layer normalization.
+    """
+
+    def __init__(self, features: int, *, eps: float):
+        self.weight = nnx.Param(jnp.ones((features,), jnp.float32))
+        self.eps = eps
+
+    def __call__(self, x: Float[Array, "*batch features"]) -> Float[Array, "*batch features"]:
+        return x * lax.rsqrt(jnp.square(x).mean(-1, keepdims=True) + self.eps) * self.weight[...].astype(jnp.float32)
 
 
 def normal_initializer(key: Array, shape: tuple[int, ...], dtype: DTypeLike) -> Array:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.sharding import Mesh
 
-from lamps_jax.models import gptj
+from lamps_jax.models import gptj, llama, opt, orbax_files
 from lamps_jax.models.architecture import Architecture, ModelConfig
 from lamps_jax.models.sharding import parameter_shardings
 from lamps_jax.models.weights import CheckpointError, abstract_parameters, hf_names, load_hf_weights, random_parameters
@@ -41,8 +41,25 @@ class LoadedModel:
         return sum(weight.nbytes for weight in self.weights)
 
 
-ARCHITECTURES = {"GPTJForCausalLM": gptj.ARCHITECTURE}
+ARCHITECTURES = {
+    "GPTJForCausalLM": gptj.ARCHITECTURE,
+    "LlamaForCausalLM": llama.ARCHITECTURE,
+    "MistralForCausalLM": llama.ARCHITECTURE,
+    "Qwen2ForCausalLM": llama.ARCHITECTURE,
+    "Qwen3ForCausalLM": llama.ARCHITECTURE,
+    "OPTForCausalLM": opt.ARCHITECTURE,
+}
 """Known architectures, by the name under ``architectures`` in ``config.json``."""
+
+
+DTYPES = ("float32", "bfloat16", "float16")
+"""Types that matrices may have."""
+
+
+def check_dtype(dtype: str) -> None:
+    """Raises ValueError if matrices cannot be of type `dtype`."""
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
 
 
 def load_model(
@@ -54,11 +71,11 @@ def load_model(
     mesh: Mesh | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> LoadedModel:
-    """Loads configuration and weights from a Hugging Face directory.
+    """Loads configuration and weights from a Hugging Face directory, or from one that `convert` wrote.
 
     Args:
         dtype: Of the matrices: float32, bfloat16 or float16.
-        quantize: "int8" stores matrices as 8-bit integers with one scale an output.
+        quantize: "int8" stores matrices as 8-bit integers with one scale an output; so do weights converted that way.
         load_format: "auto" reads the weights; "dummy" draws random ones.
         mesh: Devices over which weights are sharded; None for the default device.
         progress: Called with bytes read and bytes in all.
@@ -67,16 +84,25 @@ def load_model(
         CheckpointError: If the directory, its configuration or its weights are missing, unreadable or do not fit each other.
         ValueError: If `quantize` or `load_format` is unknown.
     """
+    check_dtype(dtype)
     hf_config = read_hf_config(directory)
     architecture, config = _architecture(directory, hf_config)
+    converted = orbax_files.is_orbax_directory(directory)
+    if converted:
+        stored = orbax_files.describe(directory)["quantize"]
+        if quantize not in (None, stored):
+            raise CheckpointError(f"the weights in {directory} are not quantised; convert them with --quantize {quantize}")
+        quantize = stored
     graph, abstract = abstract_parameters(_builder(architecture.model, config, dtype=dtype, quantize=quantize))
     shardings = parameter_shardings(mesh, abstract) if mesh is not None else None
-    if load_format == "auto":
+    if load_format == "auto" and converted:
+        parameters = orbax_files.restore(directory, abstract, shardings=shardings, progress=progress)
+    elif load_format == "auto":
         parameters = load_hf_weights(
             directory,
             abstract,
             hf_names(architecture.names, abstract, config.num_layers),
-            ignored=architecture.ignored,
+            ignored=architecture.ignored + (() if "output.weight" in abstract else (architecture.names["output.weight"],)),
             base_prefix=architecture.base_prefix,
             shardings=shardings,
             progress=progress,
@@ -85,7 +111,8 @@ def load_model(
         parameters = random_parameters(abstract, shardings=shardings, progress=progress)
     else:
         raise ValueError(f"load_format must be auto or dummy, got {load_format!r}")
-    eos = hf_config.get("eos_token_id")
+    generation = _generation_config(directory)
+    eos = (generation or {}).get("eos_token_id", hf_config.get("eos_token_id"))
     eos_token_ids = tuple(eos) if isinstance(eos, list) else (eos,) if eos is not None else ()
     return LoadedModel(
         name=directory.resolve().name,
@@ -94,7 +121,47 @@ def load_model(
         weights=tuple(parameters.values()),
         config=config,
         eos_token_ids=eos_token_ids,
-        default_temperature=_default_temperature(directory),
+        default_temperature=_default_temperature(generation),
+    )
+
+
+def convert(
+    directory: Path,
+    out: Path,
+    *,
+    dtype: str = "auto",
+    quantize: str | None = None,
+    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> None:
+    """Writes the model in the Hugging Face directory `directory` as an Orbax checkpoint with configuration and tokenizer.
+
+    Args:
+        out: A directory that does not exist; it appears when it is complete.
+        dtype: Of the matrices; "auto" keeps what ``config.json`` says.
+        quantize: "int8", or None.
+        progress: Called with what is done, bytes done and bytes in all.
+
+    Raises:
+        CheckpointError: If the model cannot be read or `out` exists.
+        ValueError: If `dtype` or `quantize` is unknown.
+    """
+    if out.exists():
+        raise CheckpointError(f"{out} exists already; remove it, or give a directory that does not exist")
+    hf_config = read_hf_config(directory)
+    if dtype == "auto":
+        dtype = str(hf_config.get("dtype") or hf_config.get("torch_dtype") or "float32")
+    check_dtype(dtype)
+    model = load_model(
+        directory, dtype=dtype, quantize=quantize, progress=lambda done, total: progress("loading weights", done, total)
+    )
+    parameters = dict(zip(model.parameter_names, model.weights, strict=True))
+    orbax_files.save(
+        directory,
+        out,
+        parameters,
+        dtype=dtype,
+        quantize=quantize,
+        progress=lambda done, total: progress("writing weights", done, total),
     )
 
 
@@ -120,16 +187,33 @@ def _builder(
     return lambda: model(config, dtype=jnp.dtype(dtype), quantize=quantize, rngs=nnx.Rngs(0))
 
 
-def _default_temperature(directory: Path) -> float:
-    """What ``generation_config.json`` says, in transformers' reading of it; 1 where there is none, as in the OpenAI API."""
+def _generation_config(directory: Path) -> dict[str, Any] | None:
+    """What ``generation_config.json`` holds; None where there is none."""
     path = directory / "generation_config.json"
     if not path.exists():
-        return 1.0
+        return None
     try:
         generation = json.loads(path.read_text(encoding="utf-8"))
-        return float(generation.get("temperature") or 1.0) if generation.get("do_sample") else 0.0
+        float(generation.get("temperature") or 1.0)
     except (ValueError, AttributeError, TypeError, OSError) as error:
         raise CheckpointError(f"cannot read {path}: {error}") from error
+    return generation
+
+
+def _default_temperature(generation: dict[str, Any] | None) -> float:
+    """In transformers' reading of ``generation_config.json``; 1 where there is none, as in the OpenAI API."""
+    if generation is None:
+        return 1.0
+    return float(generation.get("temperature") or 1.0) if generation.get("do_sample") else 0.0
+
+
+def read_model_config(directory: Path) -> ModelConfig:
+    """The shape of the model in `directory`.
+
+    Raises:
+        CheckpointError: If there is none, or it is none that is known.
+    """
+    return _architecture(directory, read_hf_config(directory))[1]
 
 
 def read_hf_config(directory: Path) -> dict[str, Any]:

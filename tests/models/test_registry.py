@@ -98,11 +98,11 @@ def test_config_that_is_no_json_object_is_refused(directory: Path, content: byte
 
 
 @pytest.mark.parametrize(
-    ("architectures", "named"), [(["LlamaForCausalLM"], "LlamaForCausalLM"), ([], "none"), (None, "none"), (..., "none")]
+    ("architectures", "named"), [(["MambaForCausalLM"], "MambaForCausalLM"), ([], "none"), (None, "none"), (..., "none")]
 )
 def test_unknown_architecture_is_named_beside_the_known_ones(directory: Path, architectures: Any, named: str) -> None:
     edit_config(directory, architectures=architectures)
-    with pytest.raises(CheckpointError, match=f"is a {named}; known architectures are GPTJForCausalLM"):
+    with pytest.raises(CheckpointError, match=f"is a {named}; known architectures are GPTJForCausalLM, LlamaForCausalLM, "):
         load_model(directory)
 
 

@@ -29,9 +29,11 @@ def dense_attention(
 
 def attend_within(mask: Bool[Array, "batch queries keys"]) -> Attend:
     """Attention of a whole text to itself under `mask`, without any cache."""
+    queries, keys = (jnp.arange(length) for length in mask.shape[1:])
 
-    def attend(q: Array, k: Array, v: Array, kv: LayerKV) -> tuple[Array, LayerKV]:
-        return dense_attention(q, k, v, mask), kv
+    def attend(q: Array, k: Array, v: Array, kv: LayerKV, window: int | None = None, /) -> tuple[Array, LayerKV]:
+        near = mask if window is None else mask & (keys > queries[:, None] - window)
+        return dense_attention(q, k, v, near), kv
 
     return attend
 

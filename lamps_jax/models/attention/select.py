@@ -1,23 +1,28 @@
 """Which attention the engine uses: chosen by platform when it starts, in Python."""
 
-from collections.abc import Callable
-from typing import TypeAlias
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Array, Float, Int
 
 from lamps_jax.kv_cache.pool import LayerBlocks
 from lamps_jax.models.attention import xla
 
-PagedAttention: TypeAlias = Callable[
-    [
-        Float[Array, "batch queries heads dim"],
-        LayerBlocks,
-        Int[Array, "batch max_blocks"],
-        Int[Array, "batch queries"],
-    ],
-    Float[Array, "batch queries heads dim"],
-]
-"""Queries, a layer's blocks, block tables and the queries' positions to the attention output."""
+
+@runtime_checkable
+class PagedAttention(Protocol):
+    """Attention of new tokens to those that a layer's blocks hold, themselves among them."""
+
+    def __call__(
+        self,
+        q: Float[Array, "batch queries heads dim"],
+        blocks: LayerBlocks,
+        block_table: Int[Array, "batch max_blocks"],
+        positions: Int[Array, "batch queries"],
+        window: int | None = None,
+    ) -> Float[Array, "batch queries heads dim"]:
+        """The output for each query, which sees its row's tokens at or before its position: all, or the last `window`."""
+        ...
+
 
 BACKENDS: dict[str, PagedAttention] = {"xla": xla.paged_attention}
 """Implementations by name."""

@@ -20,8 +20,11 @@ def paged_attention(
     blocks: LayerBlocks,
     block_table: Int[Array, "batch max_blocks"],
     positions: Int[Array, "batch queries"],
+    window: int | None = None,
 ) -> Float[Array, "batch queries heads dim"]:
     """Attention of each query to the tokens of its row at or before its position, which the blocks hold already.
+
+    With a `window`, to the last so many of them, the query's own included; groups of blocks before every window are skipped.
 
     Source: Milakov and Gimelshein, 2018, Online normalizer calculation for softmax; Dao et al., 2022, FlashAttention.
     """
@@ -42,6 +45,8 @@ def paged_attention(
         scores = jnp.einsum("bqhgd,bhtd->bhgqt", queries, keys, preferred_element_type=jnp.float32)
         key_positions = group * tokens + jnp.arange(tokens)
         visible = key_positions <= positions[:, :, None]  # [batch, queries, tokens]
+        if window is not None:
+            visible &= key_positions > positions[:, :, None] - window
         scores = jnp.where(visible[:, None, None], scores, MASKED)
         new_peak = jnp.maximum(peak, scores.max(-1))
         scale, weights = jnp.exp(peak - new_peak), jnp.exp(scores - new_peak[..., None])
@@ -50,5 +55,6 @@ def paged_attention(
 
     shape = (batch, kv_heads, num_heads // kv_heads, num_queries)
     start = (jnp.zeros((*shape, head_dim)), jnp.zeros(shape), jnp.full(shape, MASKED))
-    total, norm, _ = lax.fori_loop(0, positions.max() // tokens + 1, attend_to_group, start)
+    first = 0 if window is None else jnp.maximum(positions.min() - window + 1, 0) // tokens
+    total, norm, _ = lax.fori_loop(first, positions.max() // tokens + 1, attend_to_group, start)
     return (total / norm[..., None]).transpose(0, 3, 1, 2, 4).reshape(q.shape)
