@@ -1,6 +1,7 @@
 """Training batches: questions packed into rows of fixed length, each batch a pure function of the seed and the step."""
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,9 @@ from lamps_jax.embedded.text import draw, pieces
 
 CONTEXT_WEIGHT = 0.05
 """Weight of predicting questions and results, which the model never has to write."""
+
+DECISION_TOKENS = 6
+"""Tokens in which a call shows that it is one and what it does, or an answer that it is one."""
 
 JOINED_SHARE = 0.15
 """Share of questions that see the one before them in their row, as the second turn of a chat."""
@@ -36,19 +40,32 @@ class Rows:
 
 
 def make_batch(
-    tokenizer: PreTrainedTokenizerFast, *, rows: int, length: int, seed: int, step: int, split: Split = "train"
+    tokenizer: PreTrainedTokenizerFast,
+    *,
+    rows: int,
+    length: int,
+    seed: int,
+    step: int,
+    split: Split = "train",
+    shares: Mapping[str, float] | None = None,
+    decision_weight: float = 1.0,
 ) -> Rows:
-    """The batch of `step`."""
+    """The batch of `step`.
+
+    Args:
+        shares: Share of each kind among the questions; None for the usual ones.
+        decision_weight: Weight of the first `DECISION_TOKENS` that the model writes after a question and after each result.
+    """
     rng = random.Random(f"{seed} {step} {split}")
     batch = Rows(np.zeros((rows, length + 1), np.int32), np.zeros((rows, length), np.int32), np.zeros((rows, length), np.float32))
     used, num_drawn = [0] * rows, 0
     while num_drawn < FILL * rows * length:
-        token_ids, own = encode(tokenizer, draw(rng, split), separator="\n" if rng.random() < 0.8 else " ")
+        token_ids, own = encode(tokenizer, draw(rng, split, shares), separator="\n" if rng.random() < 0.8 else " ")
         num_drawn += len(token_ids)
         joined = rng.random() < JOINED_SHARE
         row = next((row for row in range(rows) if used[row] + len(token_ids) <= length), None)
         if row is not None:
-            _place(batch, row, used[row], token_ids, own, joined=joined)
+            _place(batch, row, used[row], token_ids, own, joined=joined, decision_weight=decision_weight)
             used[row] += len(token_ids)
     return batch
 
@@ -66,9 +83,14 @@ def encode(tokenizer: PreTrainedTokenizerFast, question: Question, *, separator:
     return [*token_ids, end], [*own, True]
 
 
-def _place(batch: Rows, row: int, start: int, token_ids: list[int], own: list[bool], *, joined: bool) -> None:
+def _place(
+    batch: Rows, row: int, start: int, token_ids: list[int], own: list[bool], *, joined: bool, decision_weight: float
+) -> None:
     end = start + len(token_ids)
     before = batch.segments[row, start - 1] if start else 0
     batch.token_ids[row, start:end] = token_ids
     batch.segments[row, start:end] = before if joined and start else before + 1
-    batch.weights[row, start : end - 1] = np.where(own[1:], 1.0, CONTEXT_WEIGHT)
+    weights = np.where(own, 1.0, CONTEXT_WEIGHT)
+    for at in np.flatnonzero(np.diff(own, prepend=False) & own):  # where the model's own pieces begin
+        weights[at : at + DECISION_TOKENS] *= np.where(own[at : at + DECISION_TOKENS], decision_weight, 1.0)
+    batch.weights[row, start : end - 1] = weights[1:]

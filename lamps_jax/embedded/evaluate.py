@@ -201,9 +201,9 @@ def main(
     config = EngineConfig(SchedulerConfig(max_num_seqs=32, max_chunk_tokens=128, max_model_len=512))
     llm = LLM(str(model), tools=tools.values(), config=config)
     scores = []
-    written = read_questions(questions) if questions else {}
-    for kind in written or GENERATORS:
-        if expected := written.get(kind):
+    from_file = read_questions(questions) if questions else {}
+    for kind in from_file or GENERATORS:
+        if expected := from_file.get(kind):
             score = _score(llm, kind, expected, [f"{' '.join(one.tools)}: {one.answer}" for one in expected])
         else:
             score = evaluate(llm, held_out_questions(kind, per_kind, seed=seed, tools=tools), kind)

@@ -7,7 +7,7 @@ The model writes what follows ``A:`` except the results, which come from the too
 """
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from lamps_jax.embedded.questions import arithmetic, conversation, dates, encyclopedia, text_world, two_steps
@@ -80,10 +80,10 @@ def pieces(question: Question, separator: str = "\n") -> Iterator[Piece]:
     yield Piece(f" {question.answer}", own=True)
 
 
-def draw(rng: random.Random, split: Split) -> Question:
-    """A question of a random kind; in training, now and then one whose tool fails."""
-    kinds, shares = list(GENERATORS), [share for _, share in GENERATORS.values()]
-    generate, _ = GENERATORS[rng.choices(kinds, shares)[0]]
+def draw(rng: random.Random, split: Split, shares: Mapping[str, float] | None = None) -> Question:
+    """A question of a random kind, by `shares` if given; in training, now and then one whose tool fails."""
+    weights = [share if shares is None else shares[kind] for kind, (_, share) in GENERATORS.items()]
+    generate, _ = GENERATORS[rng.choices(list(GENERATORS), weights)[0]]
     question = generate(rng, split)
     if question.calls and split == "train" and rng.random() < 0.02:
         return _with_failure(rng, question)

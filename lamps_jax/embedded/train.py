@@ -9,7 +9,7 @@ import logging
 import queue
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -36,14 +36,44 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingConfig:
-    """Everything that decides the weights.
+class Phase:
+    """A stretch of training: its mix of questions and its learning rate, which warms up, stays, and falls towards zero.
 
     Attributes:
-        rows: Rows of `length` tokens in a batch.
         learning_rate: In Adam's scale; Muon's updates are brought to the same root mean square.
-        decay_share: Share of the steps, at the end, over which the learning rate falls to zero.
+        decay_start: Step of the phase from which the rate falls.
+        decay_steps: Steps that it would take to reach zero; the phase may end before.
+        shares: Share of each kind among the questions; None for the usual ones.
+        decision_weight: Weight of the tokens with which the model decides what to do next.
     """
+
+    steps: int
+    learning_rate: float
+    warmup_steps: int
+    decay_start: int
+    decay_steps: int
+    shares: Mapping[str, float] | None = None
+    decision_weight: float = 1.0
+
+
+GENERAL = Phase(steps=7000, learning_rate=3e-3, warmup_steps=100, decay_start=3825, decay_steps=4675)
+"""All kinds of questions."""
+
+READING = Phase(
+    steps=5600,
+    learning_rate=2e-3,
+    warmup_steps=50,
+    decay_start=2000,
+    decay_steps=3600,
+    shares={"calculator": 0.14, "search": 0.11, "calendar": 0.08, "text world": 0.48, "two steps": 0.12, "no tool": 0.07},
+    decision_weight=3.0,
+)
+"""Mostly the text world, where the model has to find out whether a thing is among those that a result lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingConfig:
+    """Everything that decides the weights; `rows` of `length` tokens make a batch."""
 
     vocab_size: int = 512
     tokenizer_questions: int = 8000
@@ -54,13 +84,23 @@ class TrainingConfig:
     max_position: int = 1024
     rows: int = 16
     length: int = 256
-    steps: int = 8500
-    warmup_steps: int = 100
-    decay_share: float = 0.55
-    learning_rate: float = 3e-3
     weight_decay: float = 0.05
     seed: int = 17
     checkpoint_every: int = 200
+    phases: tuple[Phase, ...] = (GENERAL, READING)
+
+    @property
+    def steps(self) -> int:
+        """Steps of all phases."""
+        return sum(phase.steps for phase in self.phases)
+
+    def phase_at(self, step: int) -> Phase:
+        """The phase that `step` falls into."""
+        for phase in self.phases:
+            if step < phase.steps:
+                return phase
+            step -= phase.steps
+        raise ValueError(f"training ends after {self.steps} steps")
 
     @property
     def model(self) -> GPTJConfig:
@@ -80,19 +120,20 @@ DEFAULTS = TrainingConfig()
 
 
 def make_optimizer(config: TrainingConfig, parameters: Parameters) -> optax.GradientTransformation:
-    """Muon for the matrices inside the blocks, Adam for the rest; the learning rate warms up, stays, and falls to zero.
+    """Muon for the matrices inside the blocks, Adam for the rest; the learning rate follows the phases.
 
     Source: Jordan et al., 2024, Muon; ``consistent_rms`` 0.2 as in Liu et al., 2025, Muon is scalable for LLM training.
     """
-    decay_steps = round(config.decay_share * config.steps)
-    schedule = optax.join_schedules(
-        [
-            optax.linear_schedule(0.0, config.learning_rate, config.warmup_steps),
-            optax.constant_schedule(config.learning_rate),
-            optax.linear_schedule(config.learning_rate, 0.0, decay_steps),
-        ],
-        [config.warmup_steps, config.steps - decay_steps],
-    )
+    pieces, boundaries, start = [], [], 0
+    for phase in config.phases:
+        pieces += [
+            optax.linear_schedule(0.0, phase.learning_rate, phase.warmup_steps),
+            optax.constant_schedule(phase.learning_rate),
+            optax.linear_schedule(phase.learning_rate, 0.0, phase.decay_steps),
+        ]
+        boundaries += [start + phase.warmup_steps, start + phase.decay_start, start + phase.steps]
+        start += phase.steps
+    schedule = optax.join_schedules(pieces, boundaries[:-1])
 
     dimensions: Any = {
         name: contrib.MuonDimensionNumbers(1, 0) if value.ndim == 2 and name.startswith("blocks.") else None
@@ -180,7 +221,16 @@ def _prefetch(
 
     def produce() -> None:
         for step in range(start, config.steps):
-            batch = make_batch(tokenizer, rows=config.rows, length=config.length, seed=config.seed, step=step)
+            phase = config.phase_at(step)
+            batch = make_batch(
+                tokenizer,
+                rows=config.rows,
+                length=config.length,
+                seed=config.seed,
+                step=step,
+                shares=phase.shares,
+                decision_weight=phase.decision_weight,
+            )
             ready.put((step, batch))
 
     threading.Thread(target=produce, daemon=True, name="batches").start()
@@ -217,13 +267,12 @@ jax.tree_util.register_dataclass(Rows)
 
 def main(
     out: Annotated[Path, typer.Option(help="Directory for checkpoints and the finished model.")] = Path("embedded-model"),
-    steps: Annotated[int, typer.Option(help="Training steps; the learning rate decays over all of them.")] = DEFAULTS.steps,
     seed: Annotated[int, typer.Option(help="Seed of weights and questions.")] = DEFAULTS.seed,
 ) -> None:
     """Trains the small tool-calling GPT-J that ships with lamps-jax."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
     logging.getLogger("absl").setLevel(logging.WARNING)
-    config = TrainingConfig(steps=steps, seed=seed)
+    config = TrainingConfig(seed=seed)
     logger.info("training %s", asdict(config))
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("loss {task.fields[loss]:.4f}"),

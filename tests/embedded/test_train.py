@@ -12,10 +12,11 @@ TRAIN = """
 import sys
 from pathlib import Path
 from rich.progress import Progress
-from lamps_jax.embedded.train import TrainingConfig, train
+from lamps_jax.embedded.train import Phase, TrainingConfig, train
 config = TrainingConfig(
     vocab_size=300, tokenizer_questions=60, hidden_size=16, num_layers=1, num_heads=1, rotary_dim=8,
-    rows=2, length=320, steps=30, warmup_steps=2, checkpoint_every=5,
+    rows=2, length=320, checkpoint_every=5,
+    phases=(Phase(18, 3e-3, 2, 9, 20), Phase(12, 2e-3, 2, 6, 6, decision_weight=3.0)),
 )
 with Progress() as progress:
     train(config, Path(sys.argv[1]), progress=progress)
