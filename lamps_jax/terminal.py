@@ -7,17 +7,31 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn, filesize
+from rich.text import Text
 
 from lamps_jax.engine.build import Progress as ProgressCallback
 from lamps_jax.engine.events import Event
 from lamps_jax.llm import Generation
 
 
+class Amount(ProgressColumn):
+    """How much of a task is done: pieces, or for weights bytes and bytes per second."""
+
+    def render(self, task: Task) -> Text:
+        """The column's text."""
+        done, total = int(task.completed), int(task.total or 0)
+        if "weights" not in task.description:
+            return Text(f"{done}/{total}", style="progress.download")
+        speed = task.finished_speed or task.speed
+        rate = f" at {filesize.decimal(int(speed))}/s" if speed else ""
+        return Text(f"{filesize.decimal(done)} of {filesize.decimal(total)}{rate}", style="progress.download")
+
+
 @contextmanager
 def progress_bar() -> Iterator[ProgressCallback]:
     """A progress bar on standard error for the work before an engine is ready; gone when it is done."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), Amount(), TimeElapsedColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         tasks: dict[str, Any] = {}

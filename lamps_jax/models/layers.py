@@ -67,7 +67,7 @@ class Linear(nnx.Module):
 
 def quantize_int8(weight: Float[Array, "out in"]) -> tuple[Int[Array, "out in"], Float[Array, " out"]]:
     """`weight` as int8 with one scale a row: each entry is off by at most half a 127th of its row's largest."""
-    scale = jnp.maximum(jnp.abs(weight).max(axis=1).astype(jnp.float32), jnp.finfo(jnp.float32).tiny) / 127
+    scale = jnp.maximum(jnp.abs(weight).max(axis=1).astype(jnp.float32) / 127, jnp.finfo(jnp.float32).tiny)
     return jnp.round(weight.astype(jnp.float32) / scale[:, None]).astype(jnp.int8), scale
 
 

@@ -60,7 +60,9 @@ class StoredTensor:
         row_bytes = prod(row_shape) * dtype.itemsize
         step = max(1, PIECE_BYTES // max(1, row_bytes))
         try:
-            whole = self.gather().reshape(-1, *row_shape) if self.gather else None
+            whole = self.gather() if self.gather is not None else None
+            if whole is not None and not self.shape:
+                whole = whole.reshape(1)
 
             def read(first: int) -> None:
                 count = min(step, rows.stop - first)
@@ -118,7 +120,7 @@ def read_cast(tensor: StoredTensor, dtype: DTypeLike, box: tuple[slice, ...], ex
     if tensor.gather is None and part.dtype == tensor.dtype and part.shape[1:] == tensor.shape[1:]:
         tensor.read_into(part, rows.start, executor)
         return part
-    by_row = part.reshape(-1, *part.shape[1:])
+    by_row = part if part.ndim else part.reshape(1)
 
     def use(first: int, piece: np.ndarray) -> None:
         with np.errstate(over="ignore"):  # to infinity, as everywhere else
@@ -140,7 +142,7 @@ def read_int8(tensor: StoredTensor, rows: slice, executor: Executor) -> tuple[np
         here = slice(first - rows.start, first - rows.start + len(piece))
         values = piece.astype(np.float32)
         largest = np.maximum(values.max(axis=1), -values.min(axis=1))
-        scale[here] = np.maximum(largest, np.finfo(np.float32).tiny) / np.float32(127)
+        scale[here] = np.maximum(largest / np.float32(127), np.finfo(np.float32).tiny)  # a row of zeros has one too
         values /= scale[here, None]
         weight[here] = np.rint(values, out=values)
 

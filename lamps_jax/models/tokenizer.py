@@ -140,7 +140,7 @@ class Tokenizer:
             key=lambda special: -len(special[0]),
         )
         space = {False: "", True: r"\s*"}
-        patterns = (f"{space[token.lstrip]}({re.escape(text)}){space[token.rstrip]}" for text, _, token in specials)
+        patterns = (f"{space[token.lstrip]}({re.escape(content)}){space[token.rstrip]}" for content, _, token in specials)
         at = 0
         for match in re.finditer("|".join(patterns), text):
             if at < match.start():

@@ -57,7 +57,7 @@ STORAGES = {
 TYPE_NAMES = {*FLOAT_TYPES, *STORAGES.values(), "uint16", "uint32", "uint64"}
 """All types that a tensor may have."""
 
-DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError)
+DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError, ValueError, OverflowError)
 """What reading an archive raises that is damaged, encrypted or compressed in an unknown way."""
 
 IGNORED_VALUES = (bool, int, float, complex, str, bytes, type(None))
@@ -103,6 +103,8 @@ def read_torch_file(path: Path) -> dict[str, StoredTensor]:
             return {
                 name: _stored(path, file, entries, folder, name, tensor) for name, tensor in _state_dict(loaded, path).items()
             }
+    except CheckpointError:
+        raise
     except DAMAGE as error:
         raise unreadable(path, error) from error
 
@@ -162,7 +164,7 @@ class _Unpickler(pickle.Unpickler):
 def _unpickle(data: bytes, path: Path) -> Any:
     try:
         for opcode, argument, _ in pickletools.genops(data):
-            if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > len(data):
+            if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > len(data):
                 raise pickle.UnpicklingError(f"it has a memo of {argument}")  # for which pickle would take memory first
         return _Unpickler(data).load()
     except _Refused as refused:
@@ -223,7 +225,7 @@ def _stored(
         return StoredTensor(path, type_name, None, shape)
     entry = entries.get(f"{folder}data/{storage.key}")
     span = 1 + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True)) if prod(shape) else 0
-    if entry is None or (offset + span) * dtype.itemsize > entry.file_size:
+    if entry is None or (span and (offset + span) * dtype.itemsize > entry.file_size):
         raise unreadable(path, f"the data of {name} are not in it")
     if entry.compress_type == zipfile.ZIP_STORED and _is_row_after_row(shape, strides):
         return StoredTensor(path, type_name, dtype, shape, _data_start(file, entry) + offset * dtype.itemsize)
@@ -260,8 +262,6 @@ def _gather(
         with zipfile.ZipFile(path) as archive, archive.open(entry) as stream:
             stream.seek(offset * dtype.itemsize)
             data = stream.read(span * dtype.itemsize)
-        elements = np.frombuffer(data, dtype, span)
-    except (*DAMAGE, ValueError) as error:
+        return np.ndarray(shape, dtype, buffer=data, strides=tuple(stride * dtype.itemsize for stride in strides))
+    except (*DAMAGE, TypeError) as error:  # numpy's where fewer bytes were read
         raise unreadable(path, error) from error
-    steps = tuple(stride * dtype.itemsize for stride in strides)
-    return np.lib.stride_tricks.as_strided(elements, shape, steps, writeable=False)

@@ -7,7 +7,7 @@ import torch
 from flax import nnx
 from transformers.models.gptj.modeling_gptj import apply_rotary_pos_emb, create_sinusoidal_positions
 
-from lamps_jax.models.layers import Embedding, LayerNorm, Linear, rotate_interleaved
+from lamps_jax.models.layers import Embedding, LayerNorm, Linear, RMSNorm, quantize_int8, rotate_interleaved
 
 RNG = np.random.default_rng(0)
 
@@ -69,3 +69,47 @@ def test_rotation_makes_scores_depend_on_distance_only() -> None:
 
     assert score(107, 100) == pytest.approx(score(7, 0), abs=1e-4)
     assert score(107, 100) != pytest.approx(score(100, 107), abs=1e-2)
+
+
+@pytest.mark.parametrize("spread", [1.0, 1e-4, 1e3])
+def test_a_quantised_weight_is_off_by_at_most_half_a_step_of_its_row(spread: float) -> None:
+    weight = np.random.default_rng(0).normal(size=(32, 48)).astype(np.float32) * np.geomspace(spread, 1, 32)[:, None]
+    quantized, scale = quantize_int8(jnp.asarray(weight, jnp.float32))
+    assert quantized.dtype == jnp.int8 and scale.dtype == jnp.float32
+    error = np.abs(np.asarray(quantized, np.float32) * np.asarray(scale)[:, None] - weight)
+    assert (error <= 0.5001 * np.abs(weight).max(axis=1, keepdims=True) / 127).all()
+
+
+def test_a_row_of_zeros_stays_zero_when_quantised() -> None:
+    quantized, scale = quantize_int8(jnp.zeros((2, 8)))
+    assert not quantized.any() and np.isfinite(scale).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_quantised_linear_is_near_the_one_it_was_made_from(dtype: str) -> None:
+    plain, quantised = (
+        Linear(256, 64, bias=True, dtype=dtype, quantize=quantize, rngs=nnx.Rngs(0)) for quantize in (None, "int8")
+    )
+    x = jnp.asarray(np.random.default_rng(1).normal(size=(7, 256)), jnp.float32)
+    exact = np.asarray(plain(x))
+    assert np.linalg.norm(np.asarray(quantised(x)) - exact) / np.linalg.norm(exact) < 1e-2
+    assert quantised.weight[...].nbytes * jnp.dtype(dtype).itemsize == plain.weight[...].nbytes
+
+
+def test_an_unknown_quantisation_is_refused_with_its_name() -> None:
+    with pytest.raises(ValueError, match="quantize must be int8, got 'int4'"):
+        Linear(4, 4, bias=False, dtype="float32", quantize="int4", rngs=nnx.Rngs(0))
+
+
+def test_rms_norm_is_that_of_pytorch() -> None:
+    x, weight = (np.random.default_rng(2).normal(size=size).astype(np.float32) for size in ((3, 5, 16), (16,)))
+    norm = RMSNorm(16, eps=1e-5)
+    norm.weight[...] = jnp.asarray(weight)
+    theirs = torch.nn.functional.rms_norm(torch.from_numpy(x), (16,), torch.from_numpy(weight), eps=1e-5)
+    np.testing.assert_allclose(norm(jnp.asarray(x)), theirs.numpy(), atol=1e-5)
+
+
+def test_scores_of_an_embedding_are_products_with_its_rows() -> None:
+    embedding = Embedding(11, 8, dtype="float32", rngs=nnx.Rngs(0))
+    x = jnp.asarray(np.random.default_rng(3).normal(size=(2, 3, 8)), jnp.float32)
+    np.testing.assert_allclose(embedding.scores(x), x @ embedding.weight[...].T, atol=1e-6)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from transformers import (
     Qwen3Config,
 )
 
-from lamps_jax.models.registry import ARCHITECTURES, load_model
+from lamps_jax.models.registry import ARCHITECTURES, LoadedModel, load_model
 from tests.factories import ProgramRunner, engine_config
 from tests.models.torch_pair import (
     MAX_ERROR,
@@ -33,6 +34,12 @@ from tests.models.torch_pair import (
 )
 
 NUM_GENERATED = 64
+
+MODERATE_GAIN = 1.5
+"""Gain of the matrices where rounding is measured."""
+
+MAX_INT8_ERROR = 0.04
+"""Bound on the relative error of logits with int8 weights."""
 
 SMALL: dict[str, Any] = {
     "vocab_size": 96,
@@ -199,7 +206,7 @@ def test_random_configurations_have_the_logits_of_pytorch_dense_and_paged(
 
 @pytest.mark.parametrize("name", ["llama", pytest.param("opt", marks=pytest.mark.slow), "gptj_head_64_rotary_32"])
 def test_bfloat16_is_near_float32_dense_and_paged(name: str, tmp_path: Path) -> None:
-    save_torch(tmp_path, CONFIGS[name])
+    save_torch(tmp_path, CONFIGS[name], gain=MODERATE_GAIN)
     (token_ids,) = random_tokens(1, 18)
     exact = dense_logits(load_model(tmp_path))(jnp.asarray(token_ids[None], jnp.int32))[0]
     model = load_model(tmp_path, dtype="bfloat16")
@@ -213,3 +220,25 @@ def test_bfloat16_is_near_float32_dense_and_paged(name: str, tmp_path: Path) -> 
         runner.decode([row], [int(token_ids[17])])
     assert runner.pool[0][0].dtype == jnp.uint16
     assert relative_error(np.concatenate(paged), exact[-3:]) < 2e-2
+
+
+@pytest.mark.parametrize("name", ["llama", pytest.param("opt", marks=pytest.mark.slow), "gptj_head_64_rotary_32"])
+def test_int8_weights_are_near_float32_dense_and_paged_in_a_quarter_of_the_bytes(name: str, tmp_path: Path) -> None:
+    save_torch(tmp_path, CONFIGS[name], gain=MODERATE_GAIN)
+    (token_ids,) = random_tokens(1, 18)
+    exact, model = load_model(tmp_path), load_model(tmp_path, quantize="int8")
+    logits = dense_logits(exact)(jnp.asarray(token_ids[None], jnp.int32))[0]
+    assert relative_error(dense_logits(model)(jnp.asarray(token_ids[None], jnp.int32))[0], logits) < MAX_INT8_ERROR
+    with recorded_logits() as paged:
+        runner = ProgramRunner(model, engine_config())
+        row = runner.row(0)
+        runner.prefill(row, token_ids[:17].tolist())
+        runner.decode([row], [int(token_ids[17])])
+    assert relative_error(np.concatenate(paged), logits[-2:]) < MAX_INT8_ERROR
+    for wide, narrow in zip(matrices(exact), matrices(model), strict=True):
+        assert narrow.dtype == jnp.int8 and 4 * narrow.nbytes == wide.nbytes
+
+
+def matrices(model: LoadedModel) -> list[jax.Array]:
+    named = zip(model.parameter_names, model.weights, strict=True)
+    return [weight for name, weight in named if weight.ndim == 2 and "embedding" not in name]
