@@ -1,16 +1,20 @@
-"""The command line: ``lamps-jax serve`` and ``lamps-jax generate``. Each command is a few lines over a library function."""
+"""The command line: ``lamps-jax serve | generate | convert``. Each command is a few lines over a library function."""
 
 import json
 import logging
 import os
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import lamps_jax
 from lamps_jax.sched.policy import SYSTEMS
+
+if TYPE_CHECKING:
+    from lamps_jax.config import EngineConfig
 
 
 def default_compile_cache() -> str:
@@ -30,7 +34,10 @@ app = typer.Typer(
 )
 
 ModelOption = Annotated[
-    str, typer.Option("--model", help="'embedded', or a Hugging Face directory (config.json, safetensors, tokenizer.json).")
+    str,
+    typer.Option(
+        "--model", help="'embedded', a Hugging Face directory (config.json, weights, tokenizer), or what convert wrote."
+    ),
 ]
 DtypeOption = Annotated[str, typer.Option(help="Type of the weights: float32, bfloat16 or float16.")]
 PolicyOption = Annotated[
@@ -47,6 +54,25 @@ MaxModelLenOption = Annotated[
 KvBlocksOption = Annotated[int | None, typer.Option(help="KV blocks of 16 tokens; by default enough for every running request.")]
 MaxNumSeqsOption = Annotated[int, typer.Option(help="Most requests running at once.")]
 CacheOption = Annotated[str, typer.Option(help="Directory of compiled programs; '' for none.")]
+TensorParallelOption = Annotated[
+    int, typer.Option(help="Devices over which heads and weights are split; it must divide the model's key-value heads.")
+]
+QuantizeOption = Annotated[
+    str | None, typer.Option(help="'int8' keeps the weights' matrices as 8-bit integers with one scale an output.")
+]
+LoadFormatOption = Annotated[str, typer.Option(help="'auto' reads the model's weights, 'dummy' draws random ones.")]
+MultiHostOption = Annotated[
+    bool,
+    typer.Option(
+        "--multi-host",
+        help="Run as one of several processes that Slurm, Open MPI, a Kubernetes job or a TPU pod started with this command.",
+    ),
+]
+CoordinatorOption = Annotated[
+    str | None, typer.Option(metavar="HOST:PORT", help="Where process 0 of several listens; the same in all of them.")
+]
+NumProcessesOption = Annotated[int | None, typer.Option(help="How many processes run together, with --coordinator-address.")]
+ProcessIdOption = Annotated[int | None, typer.Option(help="Which of them this is, from 0; process 0 serves and prints.")]
 NoToolsOption = Annotated[bool, typer.Option("--no-tools", help="Do not run tools: calls are plain text.")]
 
 
@@ -81,6 +107,13 @@ def generate(
     max_model_len: MaxModelLenOption = 1024,
     kv_blocks: KvBlocksOption = None,
     compile_cache: CacheOption = COMPILE_CACHE,
+    tensor_parallel: TensorParallelOption = 1,
+    quantize: QuantizeOption = None,
+    load_format: LoadFormatOption = "auto",
+    multi_host: MultiHostOption = False,
+    coordinator_address: CoordinatorOption = None,
+    num_processes: NumProcessesOption = None,
+    process_id: ProcessIdOption = None,
 ) -> None:
     """Answer one question on the terminal; calls and their results are shown apart from the text.
 
@@ -97,13 +130,25 @@ def generate(
         stop=tuple(stop or ()), ignore_eos=ignore_eos,
     )  # fmt: skip
     scheduler = SchedulerConfig(policy=policy, max_model_len=max_model_len, max_num_seqs=1, max_chunk_tokens=64)
-    config = EngineConfig(scheduler, num_blocks=kv_blocks, dtype=dtype, compile_cache=compile_cache)
-    with terminal.progress_bar() as progress:
-        llm = LLM(model, tools=() if no_tools else BUILTIN_TOOLS, config=config, progress=progress)
-    show = (lambda index, event: None) if json_output else terminal.show_event
-    (generation,) = llm.generate([prompt], sampling, raw=raw, on_event=show)
-    if json_output:
-        sys.stdout.write(json.dumps(terminal.as_document(generation), ensure_ascii=False) + "\n")
+    config = EngineConfig(
+        scheduler,
+        num_blocks=kv_blocks,
+        dtype=dtype,
+        compile_cache=compile_cache,
+        tensor_parallel=tensor_parallel,
+        quantize=quantize,
+        load_format=load_format,
+    )
+    with _processes(multi_host, coordinator_address, num_processes, process_id) as leads:
+        if not leads:
+            _follow(model, config)
+            return
+        with terminal.progress_bar() as progress:
+            llm = LLM(model, tools=() if no_tools else BUILTIN_TOOLS, config=config, progress=progress)
+        show = (lambda index, event: None) if json_output else terminal.show_event
+        (generation,) = llm.generate([prompt], sampling, raw=raw, on_event=show)
+        if json_output:
+            sys.stdout.write(json.dumps(terminal.as_document(generation), ensure_ascii=False) + "\n")
 
 
 @app.command()
@@ -119,31 +164,100 @@ def serve(
     max_num_seqs: MaxNumSeqsOption = 16,
     kv_blocks: KvBlocksOption = None,
     compile_cache: CacheOption = COMPILE_CACHE,
+    tensor_parallel: TensorParallelOption = 1,
+    quantize: QuantizeOption = None,
+    load_format: LoadFormatOption = "auto",
+    multi_host: MultiHostOption = False,
+    coordinator_address: CoordinatorOption = None,
+    num_processes: NumProcessesOption = None,
+    process_id: ProcessIdOption = None,
 ) -> None:
     """Serve a model over HTTP, the OpenAI way, with a page to try it at the root URL.
 
     Example: lamps-jax serve --port 8000
     """
     from lamps_jax.config import EngineConfig, SchedulerConfig
-    from lamps_jax.engine.build import model_directory
-    from lamps_jax.models.registry import read_hf_config
+    from lamps_jax.engine.build import check_devices, model_directory
     from lamps_jax.sched.policy import system_named
     from lamps_jax.serve.run import serve as serve_forever
     from lamps_jax.tools.builtin import BUILTIN_TOOLS
 
     system_named(policy)
-    read_hf_config(model_directory(model))  # a wrong directory should not have to wait for the port
     scheduler = SchedulerConfig(
         policy=policy, max_model_len=max_model_len, max_num_seqs=max_num_seqs, token_budget=max(512, max_num_seqs)
     )
-    serve_forever(
-        model_directory(model),
-        EngineConfig(scheduler, num_blocks=kv_blocks, dtype=dtype, compile_cache=compile_cache),
-        () if no_tools else BUILTIN_TOOLS,
-        model_name=served_model_name or (model if model == "embedded" else Path(model).resolve().name),
-        host=host,
-        port=port,
+    config = EngineConfig(
+        scheduler,
+        num_blocks=kv_blocks,
+        dtype=dtype,
+        compile_cache=compile_cache,
+        tensor_parallel=tensor_parallel,
+        quantize=quantize,
+        load_format=load_format,
     )
+    with _processes(multi_host, coordinator_address, num_processes, process_id) as leads:
+        check_devices(model_directory(model), config)  # what cannot be served should not have to wait for the port
+        if not leads:
+            _follow(model, config)
+            return
+        serve_forever(
+            model_directory(model),
+            config,
+            () if no_tools else BUILTIN_TOOLS,
+            model_name=served_model_name or (model if model == "embedded" else Path(model).resolve().name),
+            host=host,
+            port=port,
+        )
+
+
+@app.command()
+def convert(
+    model: Annotated[Path, typer.Argument(metavar="HF_DIR", help="A Hugging Face directory.")],
+    out: Annotated[Path, typer.Argument(help="A directory that does not exist yet; it appears when it is complete.")],
+    dtype: Annotated[
+        str, typer.Option(help="Type of the weights: float32, bfloat16 or float16; 'auto' keeps that of config.json.")
+    ] = "auto",
+    quantize: QuantizeOption = None,
+) -> None:
+    """Write a model as an Orbax checkpoint, which loads in parts onto whatever devices there are.
+
+    Example: lamps-jax convert ~/models/vicuna-7b-v1.5 ~/models/vicuna-7b-orbax
+    """
+    from lamps_jax import terminal
+    from lamps_jax.models.registry import convert as convert_model
+
+    with terminal.progress_bar() as progress:
+        convert_model(model, out, dtype=dtype, quantize=quantize, progress=progress)
+    sys.stderr.write(f"wrote {out}\n")
+
+
+def _processes(
+    multi_host: bool, coordinator_address: str | None, num_processes: int | None, process_id: int | None
+) -> AbstractContextManager[bool]:
+    """The other processes that the options speak of, for as long as the context lasts; it gives whether this one leads them."""
+    if coordinator_address is None and num_processes is None and process_id is None:
+        if not multi_host:
+            return nullcontext(True)
+        from lamps_jax.engine.distributed import joined
+
+        return joined()
+    if coordinator_address is None or num_processes is None or process_id is None:
+        raise ValueError(
+            "--coordinator-address, --num-processes and --process-id go together; "
+            "with --multi-host alone, all three come from Slurm, Open MPI, Kubernetes or the TPU pod"
+        )
+    from lamps_jax.engine.distributed import Processes, joined
+
+    return joined(Processes(coordinator_address, num_processes, process_id))
+
+
+def _follow(model: str, config: "EngineConfig") -> None:
+    """Runs what process 0 runs until it ends; exit status 1 if it failed."""
+    from lamps_jax.engine.build import follow, model_directory
+
+    if not follow(model_directory(model), config):
+        sys.stderr.write("lamps-jax: process 0 failed; its output says why\n")
+        raise typer.Exit(1)
 
 
 def main() -> None:

@@ -45,6 +45,9 @@ class EngineConfig:
         num_blocks: Blocks in the pool, the null block included; None sizes it so that every running request may be full.
         dtype: Type of the weights' matrices: float32, bfloat16 or float16.
         compile_cache: Directory of compiled programs; empty for none.
+        tensor_parallel: Devices over which the heads and the weights are split.
+        quantize: "int8" stores the weights' matrices as 8-bit integers with one scale an output; None as `dtype`.
+        load_format: "auto" reads the weights of the model; "dummy" draws random ones, for benchmarks.
     """
 
     scheduler: SchedulerConfig = SchedulerConfig()
@@ -52,6 +55,9 @@ class EngineConfig:
     num_blocks: int | None = None
     dtype: str = "float32"
     compile_cache: str = ""
+    tensor_parallel: int = 1
+    quantize: str | None = None
+    load_format: str = "auto"
 
     def __post_init__(self) -> None:
         if self.block_size < 1:
@@ -63,6 +69,12 @@ class EngineConfig:
             )
         if self.dtype not in ("float32", "bfloat16", "float16"):
             raise ValueError(f"dtype must be float32, bfloat16 or float16, got {self.dtype!r}")
+        if self.tensor_parallel < 1:
+            raise ValueError(f"tensor_parallel must be positive, got {self.tensor_parallel}")
+        if self.quantize not in (None, "int8"):
+            raise ValueError(f"quantize must be int8 or left out, got {self.quantize!r}")
+        if self.load_format not in ("auto", "dummy"):
+            raise ValueError(f"load_format must be auto or dummy, got {self.load_format!r}")
 
     @property
     def min_num_blocks(self) -> int:

@@ -2,17 +2,21 @@
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import jax
 
 import lamps_jax
 from lamps_jax.config import EngineConfig
 from lamps_jax.engine.api_runner import ThreadApiRunner
+from lamps_jax.engine.distributed import agree
 from lamps_jax.engine.engine import Engine
 from lamps_jax.engine.jax_executor import JaxExecutor
-from lamps_jax.models.registry import LoadedModel, load_model
+from lamps_jax.models.architecture import ModelConfig
+from lamps_jax.models.registry import LoadedModel, load_model, read_model_config
+from lamps_jax.models.sharding import tensor_parallel_mesh
 from lamps_jax.models.tokenizer import Tokenizer
 from lamps_jax.models.weights import CheckpointError
 from lamps_jax.sched.block_manager import BlockManager
@@ -43,16 +47,15 @@ def build_engine(
 ) -> Engine:
     """Loads the model, compiles every program and returns an engine that is ready to serve.
 
-    The context is the shorter of the configured and the model's.
+    The context is the shorter of the configured and the model's. Of several processes, the first calls this, the others `follow`.
 
     Raises:
         CheckpointError: If the directory does not hold a model that can be run.
-        ValueError: If there is no policy of the configured name.
+        ValueError: If there is no policy of the configured name, the model cannot be split over the configured number of devices,
+            or the other processes have other options.
     """
     system_named(config.scheduler.policy)  # a wrong name should not have to wait for the weights
-    if config.compile_cache:
-        use_compile_cache(Path(config.compile_cache))
-    model = load_model(directory, dtype=config.dtype, progress=lambda done, total: progress("loading weights", done, total))
+    model = _load(directory, config, progress)
     tokenizer = Tokenizer.from_directory(directory)
     if tokenizer.vocab_size > model.config.vocab_size:
         raise CheckpointError(
@@ -71,17 +74,10 @@ def assemble_engine(
     progress: Progress = lambda what, done, total: None,
 ) -> Engine:
     """An engine for a model that is loaded already."""
-    limits = replace(config.scheduler, max_model_len=min(config.scheduler.max_model_len, model.config.max_position))
-    config = replace(config, scheduler=limits)
-    num_blocks = config.num_blocks or limits.max_num_seqs * config.max_blocks_per_request + 1
-    executor = JaxExecutor(model, config, num_blocks=num_blocks)
-    logger.info(
-        "%s: %.1f MB of weights, %d KV blocks of %d tokens (%.1f MB)",
-        model.name, model.weight_bytes / 1e6, num_blocks, config.block_size, num_blocks * executor.block_bytes / 1e6,
-    )  # fmt: skip
-    executor.warm_up(lambda done, total: progress("compiling", done, total))
+    config = _within(config, model.config)
+    executor = _warm_executor(model, config, progress)
     engine = Engine(
-        scheduler=Scheduler(limits, BlockManager(num_blocks, config.block_size)),
+        scheduler=Scheduler(config.scheduler, BlockManager(_num_blocks(config), config.block_size)),
         executor=executor,
         api_runner=ThreadApiRunner(wake_up=lambda: engine.wake_up()),
         tokenizer=tokenizer,
@@ -90,6 +86,70 @@ def assemble_engine(
         default_temperature=model.default_temperature,
     )
     return engine
+
+
+def follow(directory: Path, config: EngineConfig, *, progress: Progress = lambda what, done, total: None) -> bool:
+    """Loads and compiles what `build_engine` does in process 0, runs what it runs until it ends, and says whether it ended well.
+
+    Raises:
+        CheckpointError: If the directory does not hold a model that can be run.
+        ValueError: If the model cannot be split over the configured number of devices, or process 0 has other options.
+        ConnectionError: If process 0 is gone without a word.
+    """
+    model = _load(directory, config, progress)
+    return _warm_executor(model, _within(config, model.config), progress).follow()
+
+
+def check_devices(directory: Path, config: EngineConfig) -> None:
+    """Raises what `build_engine` would of a model that is not there or cannot be split, without loading it."""
+    tensor_parallel_mesh(config.tensor_parallel, read_model_config(directory))
+
+
+def _load(directory: Path, config: EngineConfig, progress: Progress) -> LoadedModel:
+    if config.compile_cache:
+        use_compile_cache(Path(config.compile_cache))
+    shape = read_model_config(directory)
+    mesh = tensor_parallel_mesh(config.tensor_parallel, shape)
+    agree({"version": lamps_jax.__version__, "jax": jax.__version__, "model": shape, **_options(config)})
+    return load_model(
+        directory,
+        dtype=config.dtype,
+        quantize=config.quantize,
+        load_format=config.load_format,
+        mesh=mesh,
+        progress=lambda done, total: progress("loading weights", done, total),
+    )
+
+
+def _options(config: EngineConfig) -> dict[str, Any]:
+    """What must be the same in all processes."""
+    options = asdict(config)
+    options |= options.pop("scheduler")
+    del options["compile_cache"]
+    return options
+
+
+def _within(config: EngineConfig, shape: ModelConfig) -> EngineConfig:
+    """`config` with a context no longer than the model's."""
+    max_model_len = min(config.scheduler.max_model_len, shape.max_position)
+    return replace(config, scheduler=replace(config.scheduler, max_model_len=max_model_len))
+
+
+def _num_blocks(config: EngineConfig) -> int:
+    return config.num_blocks or config.scheduler.max_num_seqs * config.max_blocks_per_request + 1
+
+
+def _warm_executor(model: LoadedModel, config: EngineConfig, progress: Progress) -> JaxExecutor:
+    num_blocks = _num_blocks(config)
+    executor = JaxExecutor(model, config, num_blocks=num_blocks)
+    devices = f"each of {executor.num_devices} devices" if executor.num_devices > 1 else "one device"
+    logger.info(
+        "%s on %s: %.1f MB of weights, %d KV blocks of %d tokens (%.1f MB)",
+        model.name, devices, executor.weight_bytes_per_device / 1e6,
+        num_blocks, config.block_size, executor.kv_bytes_per_device / 1e6,
+    )  # fmt: skip
+    executor.warm_up(lambda done, total: progress("compiling", done, total))
+    return executor
 
 
 def use_compile_cache(directory: Path) -> None:

@@ -6,37 +6,64 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, NamedSharding
 
 from lamps_jax.config import EngineConfig
 from lamps_jax.engine.batch import BatchBuilder
-from lamps_jax.engine.step import Programs, make_programs
+from lamps_jax.engine.distributed import Leader, Run, follow
+from lamps_jax.engine.step import Layout, Programs, make_programs
 from lamps_jax.kv_cache.pool import allocate, block_bytes
 from lamps_jax.models.attention.select import select_attention
 from lamps_jax.models.registry import LoadedModel
+from lamps_jax.models.sharding import BY_HEAD, REPLICATED, bytes_per_device
 from lamps_jax.sched.plan import StepPlan, StepResult
 
 
 @dataclass(frozen=True, slots=True)
 class StepHandle:
-    """A submitted step whose samples are still on their way from the device."""
+    """A submitted step whose samples are still on their way from the device.
+
+    Attributes:
+        message: Number of the message that told the other processes of it; None if there are no others.
+    """
 
     step_id: int
     samples: tuple[tuple[tuple[str, ...], jax.Array], ...]
+    message: int | None = None
 
 
 class JaxExecutor:
-    """Executes one plan after the other. To be used from one thread only: donation leaves no second reader a valid pool."""
+    """Executes one plan after the other. To be used from one thread only: donation leaves no second reader a valid pool.
+
+    It computes where the model's weights are: on one device, or on the mesh that they are sharded over. Of several processes, the
+    first calls `submit` and `collect`, the others `follow`.
+
+    Attributes:
+        block_bytes: Bytes of one KV block over all layers and devices.
+        num_devices: Devices that compute together.
+        weight_bytes_per_device: Bytes of weights that each holds.
+        kv_bytes_per_device: Bytes of the KV pool that each holds.
+    """
 
     def __init__(self, model: LoadedModel, config: EngineConfig, *, num_blocks: int):
         # A matrix-vector product in bfloat16 falls off the CPU's fast path, so a batch of one is padded to two there.
         smallest = 2 if jax.default_backend() == "cpu" and config.dtype == "bfloat16" else 1
         self._batches = BatchBuilder(config, smallest_decode_batch=smallest)
         self._weights = model.weights
-        shape = model.config
+        layout, shape = _layout(model), model.config
+        # Placed from the start like what the programs return: where an array may lie anywhere, it has a compilation of its own.
+        one_device = model.weights[0].sharding
         self._pool = allocate(
-            shape.num_layers, num_blocks, shape.num_kv_heads, config.block_size, shape.head_dim, dtype=config.dtype
+            shape.num_layers,
+            num_blocks,
+            shape.num_kv_heads,
+            config.block_size,
+            shape.head_dim,
+            dtype=config.dtype,
+            sharding=NamedSharding(layout.mesh, BY_HEAD) if layout else one_device,
         )
-        self._last_tokens = jnp.zeros(config.scheduler.max_num_seqs + 1, jnp.int32)
+        replicated = NamedSharding(layout.mesh, REPLICATED) if layout else one_device
+        self._last_tokens = jnp.zeros(config.scheduler.max_num_seqs + 1, jnp.int32, device=replicated)
         self.programs: Programs = make_programs(
             model.graph,
             model.parameter_names,
@@ -44,40 +71,62 @@ class JaxExecutor:
             block_size=config.block_size,
             max_blocks=config.max_blocks_per_request,
             eos_token_ids=model.eos_token_ids,
+            layout=layout,
         )
+        self._leader = Leader() if jax.process_count() > 1 and jax.process_index() == 0 else None
         self.block_bytes = block_bytes(self._pool)
+        self.num_devices = layout.mesh.size if layout else 1
+        self.weight_bytes_per_device = bytes_per_device(model.weights)
+        self.kv_bytes_per_device = bytes_per_device(array for layer in self._pool for array in layer)
 
     def warm_up(self, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
-        """Compiles and runs every program at every shape, so that nothing compiles afterwards."""
-        work = [(self.programs.prefill, self._batches.empty_prefill(size)) for size in self._batches.chunk_sizes]
-        work += [(self.programs.decode, self._batches.empty_decode(size)) for size in self._batches.decode_sizes]
+        """Compiles and runs every program at every shape, so that nothing compiles afterwards; in every process."""
+        work = [("prefill", self._batches.empty_prefill(size)) for size in self._batches.chunk_sizes]
+        work += [("decode", self._batches.empty_decode(size)) for size in self._batches.decode_sizes]
         for done, (program, packed) in enumerate(work):
             progress(done, len(work))
-            self._pool, self._last_tokens, sampled = program(self._weights, self._pool, self._last_tokens, packed)
-            sampled.block_until_ready()
+            self._run(program, packed).block_until_ready()
         progress(len(work), len(work))
 
     def submit(self, plan: StepPlan) -> StepHandle:
         """Dispatches a step; returns before the device has run it."""
-        samples = []
-        for chunk in plan.prefills:
-            sampled = self._run(self.programs.prefill, self._batches.prefill(chunk))
-            if chunk.sample:
-                samples.append(((chunk.request_id,), sampled))
+        runs: list[Run] = [("prefill", self._batches.prefill(chunk)) for chunk in plan.prefills]
         if plan.decodes:
-            sampled = self._run(self.programs.decode, self._batches.decode(plan.decodes))
-            samples.append((tuple(decode.request_id for decode in plan.decodes), sampled))
-        for _, sampled in samples:
-            sampled.copy_to_host_async()
-        return StepHandle(plan.step_id, tuple(samples))
+            runs.append(("decode", self._batches.decode(plan.decodes)))
+        message = self._leader.send(runs) if self._leader else None
+        sampled = [self._run(program, packed) for program, packed in runs]
+        samples: list[tuple[tuple[str, ...], jax.Array]] = []
+        samples += [((chunk.request_id,), sampled[at]) for at, chunk in enumerate(plan.prefills) if chunk.sample]
+        if plan.decodes:
+            samples.append((tuple(decode.request_id for decode in plan.decodes), sampled[-1]))
+        for _, tokens in samples:
+            tokens.copy_to_host_async()
+        return StepHandle(plan.step_id, tuple(samples), message)
 
     def collect(self, handle: StepHandle) -> StepResult:
         """Waits for a step's samples."""
         sampled: dict[str, int] = {}
         for request_ids, tokens in handle.samples:
             sampled.update(zip(request_ids, np.asarray(tokens).tolist(), strict=False))  # a bucket may be longer than its batch
+        if self._leader and handle.message is not None and sampled:  # every process has taken part in them
+            self._leader.received(handle.message)
         return StepResult(handle.step_id, sampled)
 
-    def _run(self, program: Callable, packed: np.ndarray) -> jax.Array:
-        self._pool, self._last_tokens, sampled = program(self._weights, self._pool, self._last_tokens, packed)
+    def follow(self) -> bool:
+        """Runs what process 0 submits until it ends; whether it ended well."""
+        return follow(self._run)
+
+    def _run(self, program: str, packed: np.ndarray) -> jax.Array:
+        compiled = getattr(self.programs, program)
+        self._pool, self._last_tokens, sampled = compiled(self._weights, self._pool, self._last_tokens, packed)
         return sampled
+
+
+def _layout(model: LoadedModel) -> Layout | None:
+    """The mesh that the weights are sharded over, and how; None if they are on one device."""
+    mesh, specs = None, {}
+    for name, weight in zip(model.parameter_names, model.weights, strict=True):
+        if isinstance(weight.sharding, NamedSharding):
+            assert isinstance(weight.sharding.mesh, Mesh)
+            mesh, specs[name] = weight.sharding.mesh, weight.sharding.spec
+    return Layout(mesh, specs) if mesh else None

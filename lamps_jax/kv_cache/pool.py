@@ -9,6 +9,7 @@ from typing import TypeAlias
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.sharding import Sharding
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
@@ -19,10 +20,23 @@ Pool: TypeAlias = tuple[LayerBlocks, ...]
 """All layers."""
 
 
-def allocate(num_layers: int, num_blocks: int, num_heads: int, block_size: int, head_dim: int, *, dtype: DTypeLike) -> Pool:
-    """A zeroed pool for keys and values of `dtype`."""
+def allocate(
+    num_layers: int,
+    num_blocks: int,
+    num_heads: int,
+    block_size: int,
+    head_dim: int,
+    *,
+    dtype: DTypeLike,
+    sharding: Sharding | None = None,
+) -> Pool:
+    """A zeroed pool for keys and values of `dtype`, on the default device or as `sharding` says of every array."""
     shape, storage = (num_blocks, num_heads, block_size, head_dim), storage_dtype(dtype)
-    return tuple((jnp.zeros(shape, storage), jnp.zeros(shape, storage)) for _ in range(num_layers))
+
+    def zeros() -> Array:
+        return jnp.zeros(shape, storage, device=sharding)
+
+    return tuple((zeros(), zeros()) for _ in range(num_layers))
 
 
 def storage_dtype(dtype: DTypeLike) -> jnp.dtype:
