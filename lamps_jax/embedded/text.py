@@ -42,6 +42,11 @@ GENERATORS: dict[str, tuple[Callable[[random.Random, Split], Question], float]] 
 }
 """Each kind of question with its share of the training text."""
 
+PLAIN_TEXT_WORLD = "plain text world"
+
+EXERCISES: dict[str, Callable[[random.Random, Split], Question]] = {PLAIN_TEXT_WORLD: text_world.generate_plain}
+"""What is asked in training only, to teach one skill by itself."""
+
 _FAILURES = (
     "timed out after 10 s",
     "timed out after 2 s",
@@ -81,9 +86,10 @@ def pieces(question: Question, separator: str = "\n") -> Iterator[Piece]:
 
 
 def draw(rng: random.Random, split: Split, shares: Mapping[str, float] | None = None) -> Question:
-    """A question of a random kind, by `shares` if given; in training, now and then one whose tool fails."""
-    weights = [share if shares is None else shares[kind] for kind, (_, share) in GENERATORS.items()]
-    generate, _ = GENERATORS[rng.choices(list(GENERATORS), weights)[0]]
+    """A question of a random kind, or by `shares` of kinds and exercises; in training, now and then one whose tool fails."""
+    generators = {kind: generate for kind, (generate, _) in GENERATORS.items()} | EXERCISES
+    shares = shares or {kind: share for kind, (_, share) in GENERATORS.items()}
+    generate = generators[rng.choices(list(shares), list(shares.values()))[0]]
     question = generate(rng, split)
     if question.calls and split == "train" and rng.random() < 0.02:
         return _with_failure(rng, question)

@@ -70,6 +70,23 @@ def generate(rng: random.Random, split: Split) -> Question:
             return question
 
 
+def generate_plain(rng: random.Random, split: Split) -> Question:
+    """A request in the plainest words to a small random house: what is hard in it is only whether the object is there."""
+    used: set[str] = set()
+    while True:
+        try:
+            layout = Layout((_small_room(rng, used), _small_room(rng, used)))
+            break
+        except ValueError:  # a name twice, or names too long for one line
+            used.clear()
+    room, other = layout.rooms
+    there = room.all_objects
+    wanted = rng.choice(there if rng.random() < 0.5 else [name for name in other.all_objects if name not in there])
+    task = rng.choice(("fetch", "is in"))
+    text = f"Get the {wanted} from the {room.name}." if task == "fetch" else f"Is the {wanted} in the {room.name}?"
+    return Question(KIND, text, *solve(layout, Request(task, room.name, None, wanted)))
+
+
 def dialogue_chars(question: Question) -> int:
     """Characters of the whole dialogue: question, calls with results, answer and the marks around them."""
     calls = "".join(f" [{call.tool}({call.arguments}) -> {call.result}]" for call in question.calls)
@@ -213,6 +230,14 @@ def _random_room(rng: random.Random, used: set[str]) -> Room:
         containers.append(Container(_container_name(rng), tuple(_new_object(rng, used) for _ in range(object_count))))
     (lying_count,) = rng.choices((0, 1, 2), (30, 58, 12))
     return Room(_room_name(rng), tuple(containers), tuple(_new_object(rng, used) for _ in range(lying_count)))
+
+
+def _small_room(rng: random.Random, used: set[str]) -> Room:
+    counts = rng.choices((0, 1, 2), (35, 45, 20))[0]
+    containers = (
+        Container(_container_name(rng), tuple(_new_object(rng, used) for _ in range(rng.randint(1, 3)))) for _ in range(counts)
+    )
+    return Room(_room_name(rng), tuple(containers), (_new_object(rng, used),))
 
 
 def _new_object(rng: random.Random, used: set[str]) -> str:
