@@ -147,7 +147,8 @@ def test_late_arrivals_change_nothing(system: str):
 
 
 def test_every_token_is_the_first_of_a_fresh_request_with_all_before_it_as_prompt():
-    question = max(CROWD, key=lambda question: len(alone(question).results))
+    whole = [question for question in CROWD if len(alone(question).context) < MAX_MODEL_LEN]  # results were not cut to fit
+    question = max(whole, key=lambda question: len(alone(question).results))
     told = alone(question)
     assert len(told.results) >= 2
     position, sampled, closing = len(question.prompt), list(told.token_ids), TOKENIZER.encode_text("]")[0]
