@@ -32,6 +32,9 @@ def test_scheduler_config_names_what_is_wrong(changes: dict[str, int], message: 
     [
         ({"block_size": 0}, "block_size must be positive, got 0"),
         ({"dtype": "int8"}, "dtype must be float32, bfloat16 or float16, got 'int8'"),
+        ({"tensor_parallel": 0}, "tensor_parallel must be positive, got 0"),
+        ({"quantize": "int4"}, "quantize must be int8 or left out, got 'int4'"),
+        ({"load_format": "npz"}, "load_format must be auto or dummy, got 'npz'"),
         ({"num_blocks": 64}, r"64 KV blocks of 16 tokens .* max_model_len 1024; use at least 65 blocks or lower max_model_len"),
     ],
 )

@@ -72,16 +72,16 @@ class Processes:
 def joined(processes: Processes | None = None) -> Iterator[bool]:
     """Makes this process one of several while the context lasts; gives whether it is process 0, which leads.
 
-    To be entered in the main thread, before anything asks JAX for its devices. At its end process 0 tells the others to end, and
-    waits for them; so it does when it gets a SIGTERM.
+    To be entered in the main thread, before anything asks JAX for its devices. At its end, also by SIGINT or SIGTERM, process 0
+    tells the others to end, and they wait for each other.
 
     Args:
         processes: Where they are; None asks Slurm, Open MPI, Kubernetes or the TPU pod, whichever started this process.
 
     Raises:
         ValueError: If `processes` is None and nothing of these is found.
-        ConnectionError: If there is an error on the way to them. If they do not come within `CONNECT_TIMEOUT_S`, or one dies later,
-            JAX ends this process with SIGABRT and says why on standard error.
+        ConnectionError: If there is an error on the way to them. If they do not come within `CONNECT_TIMEOUT_S`, or one dies
+            later, JAX ends this process with SIGABRT and says why on standard error.
     """
     with _native_output_diverted(), _sigterm_raised():
         _connect(processes)
@@ -92,7 +92,7 @@ def joined(processes: Processes | None = None) -> Iterator[bool]:
             yield leads
             well = True
         except (KeyboardInterrupt, SystemExit):
-            well = leads  # somebody told it to end
+            well = True  # somebody told it to end
             raise
         finally:
             if leads:

@@ -33,10 +33,9 @@ from tests.factories import engine_config, gptj_config, tiny_tokenizer
 
 HIDDEN, VOCAB, BATCH, CHUNK = 64, 264, 2, 16
 SHAPE: dict[str, Any] = {"vocab_size": VOCAB, "hidden_size": HIDDEN, "num_layers": 2, "num_heads": 8, "intermediate_size": 128}
+KV_HEADS: dict[str, Any] = {"num_heads": 16, "num_kv_heads": 8}
 WIDE = gptj_config(**SHAPE, rotary_dim=4)
-LLAMA = LlamaConfig(
-    **SHAPE | {"num_heads": 16}, num_kv_heads=8, head_dim=4, max_position=128, rope=Rope(4), windows=(None, 8), qk_norm=True
-)
+LLAMA = LlamaConfig(**SHAPE | KV_HEADS, head_dim=4, max_position=128, rope=Rope(4), windows=(None, 8), qk_norm=True)
 OPT = OPTConfig(**SHAPE, max_position=128, embedding_size=HIDDEN)
 
 
@@ -209,7 +208,7 @@ def exported(platform: str) -> dict[str, list[int]]:
 def observe_case(case: Case) -> dict[str, Any]:
     compilations: list[str] = []
     jax.monitoring.register_event_duration_secs_listener(
-        lambda event, duration_s, **_: compilations.append(event) if "backend_compile" in event else None
+        lambda event, duration_secs, **_: compilations.append(event) if "backend_compile" in event else None
     )
     model = lively_weights(case.config)
     return {str(size): observe(case, size, model, compilations) for size in case.sizes}
