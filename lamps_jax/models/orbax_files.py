@@ -21,20 +21,11 @@ WEIGHTS = "weights"
 DESCRIPTION = "lamps_jax.json"
 FORMAT = 1
 
-COPIED = (
-    "config.json",
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer.model",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "chat_template.jinja",
-    "chat_template.json",
-)
-"""Files of a Hugging Face directory that go along, where they are there."""
+COPIED = ("*.json", "*.txt", "*.model", "*.jinja", "additional_chat_templates/*.jinja")
+"""Files of a Hugging Face directory that go along: configuration and tokenizer."""
+
+NOT_COPIED = ".index.json"
+"""End of the names of files that list shards of weights."""
 
 
 def is_orbax_directory(directory: Path) -> bool:
@@ -65,9 +56,11 @@ def save(
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=f".{out.name}-unfinished-", dir=out.parent)).absolute()
     try:
-        for name in COPIED:
-            if (source / name).is_file():
-                shutil.copyfile(source / name, unfinished / name)
+        for file in (file for pattern in COPIED for file in source.glob(pattern)):
+            if not file.name.endswith(NOT_COPIED):
+                target = unfinished / file.relative_to(source)
+                target.parent.mkdir(exist_ok=True)
+                shutil.copyfile(file, target)
         with ocp.StandardCheckpointer() as checkpointer:
             checkpointer.save(unfinished / WEIGHTS, dict(parameters))
             checkpointer.wait_until_finished()

@@ -148,7 +148,7 @@ def test_greedy_continuations_are_those_of_pytorch_dense_and_paged(pair: Pair) -
     prompts = [random_tokens(length, seed=length).tolist() for length in (3, 21, 40)]
     theirs = [pair.torch_greedy(prompt, NUM_GENERATED) for prompt in prompts]
     assert pair.runner.generate_batch(prompts, NUM_GENERATED, chunk=8) == theirs
-    assert len({token for tokens in theirs for token in tokens}) > 8  # repeating one token would prove little
+    assert len({token for tokens in theirs for token in tokens}) > 3  # repeating one token would prove little
     if pair.torch.config.max_position_embeddings >= len(prompts[-1]) + NUM_GENERATED:  # beyond, dynamic scaling has a history
         for prompt, tokens in zip(prompts, theirs, strict=True):
             whole = np.asarray([prompt + tokens])

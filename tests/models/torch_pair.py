@@ -32,7 +32,7 @@ def make_lively(model: torch.nn.Module, *, seed: int = 0, gain: float = 2.0) -> 
         for name, parameter in model.named_parameters():
             if parameter.ndim == 2:
                 table = any(part in name for part in ("wte", "embed_tokens", "embed_positions"))
-                parameter.normal_(std=0.3 if table else gain * parameter.shape[1] ** -0.5)
+                parameter.normal_(std=0.2 if table else gain * parameter.shape[1] ** -0.5)
             else:
                 parameter.normal_(std=0.2).add_(1.0 if name.endswith("weight") else 0.0)
             parameter.copy_(parameter.bfloat16())

@@ -1,0 +1,27 @@
+"""Tables in the documents are those that the benchmarks have measured."""
+
+import json
+from pathlib import Path
+
+from benchmarks.parity import as_markdown
+from tests.models.test_parity import CONFIGS, MAX_INT8_ERROR
+from tests.models.torch_pair import MAX_ERROR
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_table_of_parity_is_the_measured_one_and_holds_what_is_promised() -> None:
+    runs = json.loads((ROOT / "benchmarks/results/parity.json").read_text())["runs"]
+    assert as_markdown(runs) in (ROOT / "docs/models.md").read_text()
+    assert [run["model"] for run in runs] == list(CONFIGS)
+    for run in runs:
+        assert max(run[f"{path}_max_error"] for path in ("whole", "decode", "prefill")) <= MAX_ERROR
+        assert run["greedy_identical"]
+        assert run["bfloat16_relative_error"] < 2e-2
+        assert run["int8_relative_error"] < MAX_INT8_ERROR
+
+
+def test_the_figures_of_loading_are_the_measured_ones() -> None:
+    document = (ROOT / "docs/models.md").read_text()
+    for run in json.loads((ROOT / "benchmarks/results/load.json").read_text())["runs"]:
+        assert f"| {run['load_s']:.1f} s " in document
