@@ -44,7 +44,12 @@ GENERATORS: dict[str, tuple[Callable[[random.Random, Split], Question], float]] 
 
 PLAIN_TEXT_WORLD = "plain text world"
 
-EXERCISES: dict[str, Callable[[random.Random, Split], Question]] = {PLAIN_TEXT_WORLD: text_world.generate_plain}
+NAMED_CONTAINER = "named container"
+
+EXERCISES: dict[str, Callable[[random.Random, Split], Question]] = {
+    PLAIN_TEXT_WORLD: text_world.generate_plain,
+    NAMED_CONTAINER: text_world.generate_with_container,
+}
 """What is asked in training only, to teach one skill by itself."""
 
 _FAILURES = (

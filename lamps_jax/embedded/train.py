@@ -26,7 +26,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from transformers import PreTrainedTokenizerFast
 
 from lamps_jax.embedded.batches import Rows, encode, make_batch
-from lamps_jax.embedded.text import GENERATORS, PLAIN_TEXT_WORLD
+from lamps_jax.embedded.text import GENERATORS, NAMED_CONTAINER, PLAIN_TEXT_WORLD
 from lamps_jax.embedded.tokenizer import save_tokenizer, train_tokenizer
 from lamps_jax.models.attention.reference import attend_within
 from lamps_jax.models.gptj import GPTJ, GPTJConfig
@@ -83,6 +83,19 @@ READING = Phase(
 )  # fmt: skip
 """All kinds again, with more of the text world."""
 
+FINISHING = Phase(
+    steps=700,
+    learning_rate=6e-4,
+    warmup_steps=20,
+    decay_start=150,
+    decay_steps=550,
+    shares={
+        NAMED_CONTAINER: 0.22, "text world": 0.26, "calculator": 0.15, "search": 0.12,
+        "calendar": 0.07, "two steps": 0.12, "no tool": 0.06,
+    },
+)  # fmt: skip
+"""The same, with containers that are not there."""
+
 
 @dataclass(frozen=True, slots=True)
 class TrainingConfig:
@@ -100,7 +113,7 @@ class TrainingConfig:
     weight_decay: float = 0.05
     seed: int = 17
     checkpoint_every: int = 200
-    phases: tuple[Phase, ...] = (GENERAL, FINDING, READING)
+    phases: tuple[Phase, ...] = (GENERAL, FINDING, READING, FINISHING)
 
     @property
     def steps(self) -> int:

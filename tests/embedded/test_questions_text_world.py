@@ -14,6 +14,8 @@ from lamps_jax.embedded.questions.text_world import (
     Request,
     dialogue_chars,
     generate,
+    generate_plain,
+    generate_with_container,
     solve,
 )
 from lamps_jax.embedded.questions.text_world_wordings import (
@@ -176,3 +178,18 @@ def test_containers_are_searched_in_the_order_seen(request_: Request, commands: 
     calls, told = solve(CELLAR, request_)
     assert told == answer
     assert [call.arguments for call in calls] == [f"go {request_.room}", *(commands or [])]
+
+
+def test_a_named_container_is_absent_in_half_of_the_exercises():
+    rng = random.Random(3)
+    questions = [generate_with_container(rng, "train") for _ in range(300)]
+    absent = sum(question.answer.startswith("There is no ") for question in questions)
+    assert 100 < absent < 200
+
+
+def test_plain_requests_are_as_often_for_what_is_there_as_for_what_is_not():
+    rng = random.Random(3)
+    questions = [generate_plain(rng, "train") for _ in range(300)]
+    found = sum(question.answer.startswith(("Yes", "I have")) for question in questions)
+    assert 100 < found < 200
+    assert {question.text.split()[0] for question in questions} == {"Get", "Is"}

@@ -87,6 +87,22 @@ def generate_plain(rng: random.Random, split: Split) -> Question:
     return Question(KIND, text, *solve(layout, Request(task, room.name, None, wanted)))
 
 
+def generate_with_container(rng: random.Random, split: Split) -> Question:
+    """A request that names a container, which the room lacks in half of the cases."""
+    while True:
+        layout = _training_layout(rng)
+        mine = sorted(name for name in layout.objects if belongs_to("train", name))
+        if not mine:
+            continue
+        task, room, wanted = rng.choice(_TASKS), rng.choice(layout.rooms), rng.choice(mine)
+        names = [container.name for container in room.containers]
+        container = rng.choice(names) if names and rng.random() < 0.5 else _other_than(rng, _container_name, names)
+        request = Request(task, room.name, container, wanted)
+        question = Question(KIND, _wording(rng, split, request), *solve(layout, request))
+        if len(question.text) <= MAX_QUESTION_CHARS and dialogue_chars(question) <= _USUAL_DIALOGUE_CHARS:
+            return question
+
+
 def dialogue_chars(question: Question) -> int:
     """Characters of the whole dialogue: question, calls with results, answer and the marks around them."""
     calls = "".join(f" [{call.tool}({call.arguments}) -> {call.result}]" for call in question.calls)
