@@ -88,7 +88,7 @@ def generate_plain(rng: random.Random, split: Split) -> Question:
 
 
 def generate_with_container(rng: random.Random, split: Split) -> Question:
-    """A request that names a container, which the room lacks in half of the cases."""
+    """A request that names a container, which the room lacks three times of four."""
     while True:
         layout = _training_layout(rng)
         mine = sorted(name for name in layout.objects if belongs_to("train", name))
