@@ -84,14 +84,14 @@ READING = Phase(
 """All kinds again, with more of the text world."""
 
 FINISHING = Phase(
-    steps=700,
-    learning_rate=6e-4,
-    warmup_steps=20,
-    decay_start=150,
-    decay_steps=550,
+    steps=400,
+    learning_rate=4e-4,
+    warmup_steps=10,
+    decay_start=60,
+    decay_steps=340,
     shares={
-        NAMED_CONTAINER: 0.22, "text world": 0.26, "calculator": 0.15, "search": 0.12,
-        "calendar": 0.07, "two steps": 0.12, "no tool": 0.06,
+        NAMED_CONTAINER: 0.08, "text world": 0.48, "calculator": 0.12, "search": 0.10,
+        "calendar": 0.06, "two steps": 0.11, "no tool": 0.05,
     },
 )  # fmt: skip
 """The same, with containers that are not there."""

@@ -88,15 +88,17 @@ def generate_plain(rng: random.Random, split: Split) -> Question:
 
 
 def generate_with_container(rng: random.Random, split: Split) -> Question:
-    """A request that names a container, which the room lacks three times of four."""
+    """A request that names a container, which the room lacks in half of the cases."""
+    lacking = rng.random() < 0.5
     while True:
         layout = _training_layout(rng)
         mine = sorted(name for name in layout.objects if belongs_to("train", name))
-        if not mine:
-            continue
-        task, room, wanted = rng.choice(_TASKS), rng.choice(layout.rooms), rng.choice(mine)
+        task, room = rng.choice(_TASKS), rng.choice(layout.rooms)
         names = [container.name for container in room.containers]
-        container = rng.choice(names) if names and rng.random() < 0.5 else _other_than(rng, _container_name, names)
+        if not mine or not (lacking or names):
+            continue
+        wanted = rng.choice(mine)
+        container = _other_than(rng, _container_name, names) if lacking else rng.choice(names)
         request = Request(task, room.name, container, wanted)
         question = Question(KIND, _wording(rng, split, request), *solve(layout, request))
         if len(question.text) <= MAX_QUESTION_CHARS and dialogue_chars(question) <= _USUAL_DIALOGUE_CHARS:
