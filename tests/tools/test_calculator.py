@@ -1,4 +1,5 @@
-import re
+import ast
+import operator
 import time
 from fractions import Fraction
 
@@ -15,16 +16,32 @@ def expressions(draw: st.DrawFn, depth: int = 3) -> str:
     """Expressions in Python's syntax, in which ``/`` stands between numbers that `exact` reads as fractions."""
     if depth == 0 or draw(st.booleans()):
         return str(draw(st.integers(0, 9999)))
-    operator = draw(st.sampled_from(["+", "-", "*", "/", "//"]))
+    sign = draw(st.sampled_from(["+", "-", "*", "/", "//"]))
     left, right = draw(expressions(depth=depth - 1)), draw(expressions(depth=depth - 1))
     space = draw(st.sampled_from(["", " "]))
-    joined = f"{left}{space}{operator}{space}{right}"
+    joined = f"{left}{space}{sign}{space}{right}"
     return f"({joined})" if draw(st.booleans()) else joined
 
 
 def exact(expression: str) -> Fraction:
-    """Python's own value of `expression`, every literal made a Fraction."""
-    return eval(re.sub(r"\d+", r"Fraction(\g<0>)", expression), {"Fraction": Fraction})
+    """Python's own value of `expression`, with a Fraction for every number in it and between."""
+
+    def value(node: ast.expr) -> Fraction:
+        if isinstance(node, ast.Constant):
+            return Fraction(str(node.value))
+        assert isinstance(node, ast.BinOp)
+        return Fraction(OPERATIONS[type(node.op)](value(node.left), value(node.right)))
+
+    return value(ast.parse(expression, mode="eval").body)
+
+
+OPERATIONS = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+}
 
 
 @given(expressions())
