@@ -43,6 +43,8 @@ class EngineConfig:
     Attributes:
         block_size: Tokens in one KV block.
         num_blocks: Blocks in the pool, the null block included; None sizes it so that every running request may be full.
+        host_kv_bytes: Bytes of host memory for blocks that are swapped out; 0 for none.
+        attention: Name of the attention backend; "auto" takes the fastest that passes its self-test on this platform.
         dtype: Type of the weights' matrices: float32, bfloat16 or float16.
         compile_cache: Directory of compiled programs; empty for none.
         tensor_parallel: Devices over which the heads and the weights are split.
@@ -53,6 +55,8 @@ class EngineConfig:
     scheduler: SchedulerConfig = SchedulerConfig()
     block_size: int = 16
     num_blocks: int | None = None
+    host_kv_bytes: int = 0
+    attention: str = "auto"
     dtype: str = "float32"
     compile_cache: str = ""
     tensor_parallel: int = 1
@@ -67,6 +71,8 @@ class EngineConfig:
                 f"{self.num_blocks} KV blocks of {self.block_size} tokens (one of them unusable) cannot hold one request of "
                 f"max_model_len {self.scheduler.max_model_len}; use at least {self.min_num_blocks} blocks or lower max_model_len"
             )
+        if self.host_kv_bytes < 0:
+            raise ValueError(f"host_kv_bytes must be 0 (none) or more, got {self.host_kv_bytes}")
         if self.dtype not in ("float32", "bfloat16", "float16"):
             raise ValueError(f"dtype must be float32, bfloat16 or float16, got {self.dtype!r}")
         if self.tensor_parallel < 1:

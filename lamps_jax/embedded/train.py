@@ -30,6 +30,7 @@ from lamps_jax.embedded.text import GENERATORS, NAMED_CONTAINER, PLAIN_TEXT_WORL
 from lamps_jax.embedded.tokenizer import save_tokenizer, train_tokenizer
 from lamps_jax.models.attention.reference import attend_within
 from lamps_jax.models.gptj import GPTJ, GPTJConfig
+from lamps_jax.models.registry import load_model
 from lamps_jax.models.weights import Parameters, bind, initial_parameters, save_hf_directory
 
 logger = logging.getLogger(__name__)
@@ -84,14 +85,14 @@ READING = Phase(
 """All kinds again, with more of the text world."""
 
 FINISHING = Phase(
-    steps=400,
-    learning_rate=4e-4,
-    warmup_steps=10,
-    decay_start=60,
-    decay_steps=340,
+    steps=800,
+    learning_rate=6e-4,
+    warmup_steps=20,
+    decay_start=200,
+    decay_steps=600,
     shares={
-        NAMED_CONTAINER: 0.08, "text world": 0.48, "calculator": 0.12, "search": 0.10,
-        "calendar": 0.06, "two steps": 0.11, "no tool": 0.05,
+        NAMED_CONTAINER: 0.12, "text world": 0.40, "calculator": 0.14, "search": 0.11,
+        "calendar": 0.06, "two steps": 0.12, "no tool": 0.05,
     },
 )  # fmt: skip
 """The same, with containers that are not there."""
@@ -191,10 +192,18 @@ def _logits(model: Any, num_layers: int, rows: Rows) -> jax.Array:
     return model.logits(hidden)
 
 
-def train(config: TrainingConfig, out: Path, *, progress: Progress) -> None:
-    """Trains to the end of `config`, from the last checkpoint in `out` if there is one, and writes a Hugging Face directory."""
+def train(config: TrainingConfig, out: Path, *, start_from: Path | None = None, progress: Progress) -> None:
+    """Trains to the end of `config`, from the last checkpoint in `out` if there is one, and writes a Hugging Face directory.
+
+    Without a checkpoint it starts from random weights, or from the model and tokenizer in the directory `start_from`.
+    """
+    if start_from is not None and not (out / "tokenizer_config.json").exists():
+        save_tokenizer(PreTrainedTokenizerFast.from_pretrained(start_from), out)
     tokenizer = _tokenizer(config, out)
     graph, parameters = initial_parameters(lambda: GPTJ(config.model, rngs=nnx.Rngs(config.seed)))
+    if start_from is not None:
+        trained = load_model(start_from, dtype="float32")
+        parameters = dict(zip(trained.parameter_names, trained.weights, strict=True))
     optimizer = make_optimizer(config, parameters)
     state = {"parameters": parameters, "optimizer": optimizer.init(parameters)}
     loss_of = functools.partial(batch_loss, graph, config.num_layers)
@@ -294,18 +303,21 @@ jax.tree_util.register_dataclass(Rows)
 def main(
     out: Annotated[Path, typer.Option(help="Directory for checkpoints and the finished model.")] = Path("embedded-model"),
     seed: Annotated[int, typer.Option(help="Seed of weights and questions.")] = DEFAULTS.seed,
+    finish: Annotated[
+        Path | None, typer.Option(help="Only the last phase, on the model in this directory: 'lamps_jax/embedded/model', say.")
+    ] = None,
 ) -> None:
     """Trains the small tool-calling GPT-J that ships with lamps-jax."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
     logging.getLogger("absl").setLevel(logging.WARNING)
-    config = TrainingConfig(seed=seed)
+    config = TrainingConfig(seed=seed) if finish is None else TrainingConfig(seed=seed, phases=(FINISHING,))
     logger.info("training %s", asdict(config))
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("loss {task.fields[loss]:.4f}"),
         TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
     with Progress(*columns) as progress:
-        train(config, out, progress=progress)
+        train(config, out, start_from=finish, progress=progress)
 
 
 if __name__ == "__main__":

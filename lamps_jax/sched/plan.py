@@ -47,12 +47,30 @@ class Decode:
 
 
 @dataclass(frozen=True, slots=True)
+class BlockCopy:
+    """One block that goes from the device to the host, or back."""
+
+    device_block: int
+    host_block: int
+
+
+@dataclass(frozen=True, slots=True)
 class StepPlan:
-    """One step. Chunks run before decodes; blocks freed since the last plan may be in use again in this one."""
+    """One step. Blocks freed since the last plan may be in use again in this one.
+
+    The order is: what the plan before swapped in arrives; `swap_outs` read the device; `swap_ins` begin; chunks run; decodes run. The
+    device block of a swap-out may thus be written by the same plan, and that of a swap-in be read by the next one.
+
+    Attributes:
+        swap_outs: Blocks to copy to the host. A host block keeps what was copied into it until something else is.
+        swap_ins: Blocks to copy back; no host block stands in both of a plan's lists.
+    """
 
     step_id: int
-    prefills: tuple[PrefillChunk, ...]
-    decodes: tuple[Decode, ...]
+    prefills: tuple[PrefillChunk, ...] = ()
+    decodes: tuple[Decode, ...] = ()
+    swap_outs: tuple[BlockCopy, ...] = ()
+    swap_ins: tuple[BlockCopy, ...] = ()
 
     @property
     def num_tokens(self) -> int:
@@ -60,12 +78,21 @@ class StepPlan:
         return sum(len(chunk.token_ids) for chunk in self.prefills) + len(self.decodes)
 
     def __bool__(self) -> bool:
-        return bool(self.prefills or self.decodes)
+        return bool(self.prefills or self.decodes or self.swap_outs or self.swap_ins)
 
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """Tokens that one step sampled, by request."""
+    """What came of one step.
+
+    Attributes:
+        sampled: Tokens that it sampled, by request.
+        lost_blocks: Device blocks whose copy from the host failed before this step's programs ran: what they hold is junk, and so
+            is what the step computed for whoever reads them.
+        lost_host_blocks: Host blocks whose copy from the device was found to have failed.
+    """
 
     step_id: int
     sampled: dict[str, int]
+    lost_blocks: frozenset[int] = frozenset()
+    lost_host_blocks: frozenset[int] = frozenset()

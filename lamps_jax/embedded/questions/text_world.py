@@ -1,7 +1,8 @@
 """Requests to the text world: fetch a thing, find out whether it is somewhere, look into a room or a container.
 
 The calls follow one policy that needs nothing but the text so far: go to the room, take the object if it lies there,
-else open the containers one after another in the order seen until it turns up.
+else open the containers one after another in the order seen until it turns up. A container that the request names is opened
+without looking for it among those seen: if there is none, the world says so.
 """
 
 import random
@@ -128,15 +129,17 @@ def _serve(request: Request, do: Callable[[str], str]) -> str:
     seen = do(f"go {request.room}")
     if seen.startswith("There is no "):
         return seen
-    containers, lying = _containers_seen(seen), _lying_seen(seen)
-    if request.container is not None and request.container not in containers:
-        return f"There is no {request.container} in the {request.room}."
-    if request.task == "look":
-        return do(f"open {request.container}") if request.container else seen.replace("You see", "I see")
-    if request.container is None and request.object in lying:
+    if request.task == "look" and request.container is None:
+        return seen.replace("You see", "I see")
+    if request.container is None and request.object in _lying_seen(seen):
         return _serve_found(request, request.room, do)
-    for container in [request.container] if request.container else containers:
-        if request.object in _contents_seen(do(f"open {container}")):
+    for container in [request.container] if request.container else _containers_seen(seen):
+        opened = do(f"open {container}")
+        if opened.startswith("There is no "):
+            return f"There is no {container} in the {request.room}."
+        if request.task == "look":
+            return opened
+        if request.object in _contents_seen(opened):
             return _serve_found(request, container, do)
     no = "No, the" if request.task == "is in" else "The"
     return f"{no} {request.object} is not in the {request.container or request.room}."
