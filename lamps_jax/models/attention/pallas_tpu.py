@@ -1,7 +1,7 @@
 """Paged attention for TPUs, in Pallas-Mosaic: a decoded row's blocks stream from HBM, several on their way at a time.
 
-A block holds all its heads' tokens in one piece, so each copy is one contiguous transfer. Every byte is used once for each of the
-query heads that share it, too little for the matrix unit on blocks of 16 tokens, so the vector unit multiplies and adds in float32.
+A block holds all its heads' tokens in one piece, so each copy is one contiguous transfer. Every byte is used once for each of
+the query heads that share it, too little for the matrix unit, so the vector unit multiplies and adds in float32.
 
 It decodes; chunks of a prefill go to `xla`, which gathers groups of blocks and multiplies on the matrix unit. Head sizes must be
 multiples of 128: a pool of narrower heads lies in another layout, which XLA would copy whole to hand it to the kernel.
@@ -122,14 +122,14 @@ def _decode_kernel(
     end = lax.div(position, block_size) + 1
     queries = q[0].astype(jnp.float32) * head_dim**-0.5
 
-    def copies(index: Array) -> tuple[Any, Any]:
+    def copies(index: Array | int) -> tuple[Any, Any]:
         block, place = table[row * max_blocks + index], lax.rem(index, num_copies)
         return (
             pltpu.make_async_copy(keys.at[block], key_buffer.at[place], arrived.at[0, place]),
             pltpu.make_async_copy(values.at[block], value_buffer.at[place], arrived.at[1, place]),
         )
 
-    def send(index: Array) -> None:
+    def send(index: Array | int) -> None:
         @pl.when(index < end)
         def _() -> None:
             for copy in copies(index):
