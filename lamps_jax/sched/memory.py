@@ -130,8 +130,7 @@ class Memory:
         on_device, on_host = self.blocks.find(request.block_digests[1 : num_blocks + 1])
         if on_host and self._cost_model is not None:
             num_tokens = len(on_host) * self.blocks.block_size
-            first = len(on_device) * self.blocks.block_size
-            again_s = self._cost_model.forward_s(num_tokens, num_tokens * first + num_tokens * num_tokens // 2)
+            again_s = self._cost_model.forward_s(num_tokens, len(on_device) * self.blocks.block_size + num_tokens)
             if self._cost_model.swap_s(len(on_host)) > again_s:
                 on_host = []
         return on_device, on_host

@@ -71,9 +71,7 @@ def cost_aware(cost_model: CostModel, block_size: int, decay_s: float) -> Evicti
     """
 
     def value(block: IndexedBlock) -> float:
-        first = block.index * block_size
-        context_tokens = block_size * first + block_size * (block_size + 1) // 2  # of each token: those before it, and itself
-        cost_s = cost_model.forward_s(block_size, context_tokens) - cost_model.forward_base_s
+        cost_s = cost_model.forward_s(block_size, (block.index + 1) * block_size) - cost_model.forward_base_s
         likelihood = 1.0 if block.will_return else (block.num_hits + 1) / (block.num_hits + 2)
         return math.log2(max(cost_s, 1e-12) * likelihood) + block.last_used_s / decay_s
 
