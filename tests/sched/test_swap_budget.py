@@ -10,7 +10,7 @@ sizes = st.integers(0, 5000)
 
 
 def test_infercepts_constants_for_gpt_j_come_out_in_tokens():
-    """Its code has t_in = a S + b + F / 2 and t_out = (1 + a) S + b - F / 2 with a = 0.00462, b = 108.99, at S = 384: N is 605."""
+    """Its code has t_in = a S + b + F / 2 and t_out = (1 + a) S + b - F / 2; a = 0.00462, b = 108.99, S = 384 make N = 605."""
     limit = 605
     for new, free in ((384, 0), (384, 100), (384, 700)):
         budget = swap_budget(limit, new, free)
@@ -26,7 +26,9 @@ def test_the_limit_is_spent_whole_and_both_ways_stay_open(limit: int, new: int, 
 
 
 @given(sizes, sizes, sizes)
-def test_what_comes_in_and_what_is_new_fits_into_what_is_free_and_goes_out_where_that_is_possible(limit: int, new: int, free: int):
+def test_what_comes_in_and_what_is_new_fits_into_what_is_free_and_goes_out_where_that_is_possible(
+    limit: int, new: int, free: int
+):
     budget = swap_budget(limit, new, free)
     if budget.ins > 1:
         assert budget.ins + new <= budget.outs + free
