@@ -64,10 +64,12 @@ def make_programs(
     max_blocks: int,
     eos_token_ids: tuple[int, ...],
     layout: Layout | None = None,
+    return_logits: bool = False,
 ) -> Programs:
     """Programs of the model `graph`, whose weights come as a flat tuple in the order of `parameter_names`.
 
-    Without a `layout` they run on one device.
+    Without a `layout` they run on one device. With `return_logits` they hand out what they sample from, ``[batch, vocab]``, in
+    place of what they sampled.
     """
 
     def forward(
@@ -114,7 +116,7 @@ def make_programs(
         logits = next_token_logits(model, lax.dynamic_slice_in_dim(hidden[0], length - 1, 1))
         sampled = sample(logits, _sampling_rows(header[None], (start + length)[None]), eos_token_ids)
         slot = jnp.where(header[Field.SAMPLE] != 0, header[Field.SLOT], last_tokens.shape[0] - 1)
-        return pool, last_tokens.at[slot].set(sampled[0]), sampled
+        return pool, last_tokens.at[slot].set(sampled[0]), logits if return_logits else sampled
 
     def decode(weights: tuple[Array, ...], pool: Pool, last_tokens: Array, packed: Array) -> tuple[Pool, Array, Array]:
         header, table = packed[:, :HEADER], packed[:, HEADER:]
@@ -122,8 +124,9 @@ def make_programs(
         tokens = jnp.where(header[:, Field.TOKEN] == FROM_DEVICE, last_tokens[slots], header[:, Field.TOKEN])
         valid = slots < last_tokens.shape[0] - 1
         model, hidden, pool = forward(weights, pool, tokens[:, None], positions[:, None], valid[:, None], table)
-        sampled = sample(next_token_logits(model, hidden[:, 0]), _sampling_rows(header, positions + 1), eos_token_ids)
-        return pool, last_tokens.at[slots].set(sampled), sampled
+        logits = next_token_logits(model, hidden[:, 0])
+        sampled = sample(logits, _sampling_rows(header, positions + 1), eos_token_ids)
+        return pool, last_tokens.at[slots].set(sampled), logits if return_logits else sampled
 
     gather = on_mesh(gather_blocks, (BY_HEAD, REPLICATED), BY_HEAD)
 
