@@ -172,7 +172,7 @@ def generate(
         scheduler,
         num_blocks=kv_blocks,
         kv_fraction=kv_fraction,
-        host_kv_bytes=_pinned_bytes(host_kv_bytes),
+        host_kv_bytes=_bytes(host_kv_bytes),
         attention=attention,
         dtype=dtype,
         compile_cache=compile_cache,
@@ -238,7 +238,7 @@ def serve(
         scheduler,
         num_blocks=kv_blocks,
         kv_fraction=kv_fraction,
-        host_kv_bytes=_pinned_bytes(host_kv_bytes),
+        host_kv_bytes=_bytes(host_kv_bytes),
         attention=attention,
         dtype=dtype,
         compile_cache=compile_cache,
@@ -282,16 +282,12 @@ def convert(
     sys.stderr.write(f"wrote {out}\n")
 
 
-def _pinned_bytes(text: str) -> int:
-    """A number of bytes like 1073741824, 512M or 8G, which JAX is told before it starts that it may pin."""
-    from lamps_jax.kv_cache.offload import allow_pinned_memory
-
+def _bytes(text: str) -> int:
+    """A number of bytes like 1073741824, 512M or 8G."""
     digits, unit = (text[:-1], text[-1].upper()) if text[-1:].isalpha() else (text, "")
     if not digits.isdigit() or unit not in ("", "K", "M", "G", "T"):
         raise ValueError(f"--host-kv-bytes must be bytes, or a number with K, M, G or T behind it, got {text!r}")
-    num_bytes = int(digits) * 1024 ** " KMGT".index(unit or " ")
-    allow_pinned_memory(num_bytes)
-    return num_bytes
+    return int(digits) * 1024 ** " KMGT".index(unit or " ")
 
 
 def _processes(

@@ -16,6 +16,7 @@ from lamps_jax.engine.engine import Engine
 from lamps_jax.engine.jax_executor import JaxExecutor
 from lamps_jax.engine.measure import measure_cost_model
 from lamps_jax.engine.pool_size import free_bytes, num_blocks
+from lamps_jax.kv_cache.offload import allow_pinned_memory
 from lamps_jax.models.architecture import ModelConfig
 from lamps_jax.models.registry import LoadedModel, load_model, read_model_config
 from lamps_jax.models.sharding import tensor_parallel_mesh
@@ -132,12 +133,14 @@ def follow(directory: Path, config: EngineConfig, *, progress: Progress = lambda
 
 def check_devices(directory: Path, config: EngineConfig) -> None:
     """Raises what `build_engine` would of a model that is not there or cannot be split, without loading it."""
+    allow_pinned_memory(config.host_kv_bytes)
     tensor_parallel_mesh(config.tensor_parallel, read_model_config(directory))
 
 
 def _load(directory: Path, config: EngineConfig, progress: Progress) -> LoadedModel:
     if config.compile_cache:
         use_compile_cache(Path(config.compile_cache))
+    allow_pinned_memory(config.host_kv_bytes)  # before JAX is first asked for its devices, below
     shape = read_model_config(directory)
     mesh = tensor_parallel_mesh(config.tensor_parallel, shape)
     agree({"version": lamps_jax.__version__, "jax": jax.__version__, "model": shape, **_options(config)})
