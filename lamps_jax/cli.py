@@ -1,4 +1,4 @@
-"""The command line: ``lamps-jax serve | generate | convert``. Each command is a few lines over a library function."""
+"""The command line: ``lamps-jax serve | generate | convert | doctor``. Each command is a few lines over a library function."""
 
 import json
 import logging
@@ -280,6 +280,50 @@ def convert(
     with terminal.progress_bar() as progress:
         convert_model(model, out, dtype=dtype, quantize=quantize, progress=progress)
     sys.stderr.write(f"wrote {out}\n")
+
+
+@app.command()
+def doctor(
+    model: ModelOption = "embedded",
+    dtype: DtypeOption = "float32",
+    max_model_len: MaxModelLenOption = 1024,
+    max_num_seqs: MaxNumSeqsOption = 16,
+    kv_blocks: KvBlocksOption = None,
+    host_kv_bytes: Annotated[int, typer.Option(help="Bytes of pinned host memory for swapped KV blocks; 0 for none.")] = 2**28,
+    load_format: LoadFormatOption = "auto",
+    reference: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Logits of small seeded models, the same on every machine: written if FILE does not exist, compared if it does.",
+        ),
+    ] = None,
+    json_output: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document: schema, machine, versions, profile, checks.")
+    ] = False,
+) -> None:
+    """Look at what this machine can do: devices, rates, programs, step and swap costs; a line and pass, warn or fail for each.
+
+    Exit status 1 if anything fails, 2 for a wrong argument. Two machines are compared by --reference: run it on the one, copy
+    FILE to the other, run it there. What the profile in --json says is what a simulator needs of this machine.
+
+    Example: lamps-jax doctor --reference cpu.safetensors
+    """
+    from lamps_jax import terminal
+    from lamps_jax.config import EngineConfig, SchedulerConfig
+    from lamps_jax.doctor.examination import examine, exit_status, show
+    from lamps_jax.engine.build import model_directory
+
+    scheduler = SchedulerConfig(max_model_len=max_model_len, max_num_seqs=max_num_seqs, token_budget=max(512, max_num_seqs))
+    config = EngineConfig(scheduler, num_blocks=kv_blocks, host_kv_bytes=host_kv_bytes, dtype=dtype, load_format=load_format)
+    with terminal.progress_bar() as progress:
+        document = examine(
+            model_directory(model), config, reference=reference, progress=progress,
+            on_check=(lambda check: None) if json_output else show,
+        )  # fmt: skip
+    if json_output:
+        sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
+    raise typer.Exit(exit_status(document))
 
 
 def _bytes(text: str) -> int:
