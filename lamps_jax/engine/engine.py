@@ -115,6 +115,8 @@ class Engine:
         on_event: EventSink,
         client_tools: Mapping[str, Tool] | None = None,
         recognise_calls: bool = True,
+        cache_salt: str = "",
+        fork_of: str | None = None,
     ) -> str:
         """Queues a request; returns its id.
 
@@ -122,13 +124,16 @@ class Engine:
             client_tools: Tools that whoever asks runs themselves: the request ends where it calls one. They go before the
                 engine's own tools of the same name.
             recognise_calls: Without it calls are plain text.
+            cache_salt: KV blocks are shared only among requests of the same salt: one a tenant keeps tenants from learning, by
+                the time that it takes, what others have asked.
+            fork_of: Id of a request with the same prompt, of which this is a further answer: the prompt is computed once.
 
         Raises:
-            ValueError: If the prompt is empty or too long for the model's context.
+            ValueError: If the prompt is empty, too long for the model's context, or not that of `fork_of`.
         """
         request_id, now = f"request-{next(self._ids)}", self.clock()
-        request = Request(request_id, now, list(prompt_token_ids), sampling)
-        self.scheduler.add(request)
+        request = Request(request_id, now, list(prompt_token_ids), sampling, cache_salt=cache_salt)
+        self.scheduler.add(request, fork_of=fork_of)
         client_tools = client_tools or {}
         names = frozenset((*self.tools, *client_tools)) if recognise_calls else frozenset[str]()
         stream = TextStream(self.tokenizer.stream(request.token_ids), tools=names, stop=sampling.stop)

@@ -148,6 +148,14 @@ class Memory:
         request.num_found_tokens += request.num_computed_tokens
         self.num_found_tokens += request.num_computed_tokens
 
+    def fork(self, parent: Request, request: Request) -> None:
+        """Lets a request without blocks share those of its parent that its prompt has filled; none if they are gone."""
+        shared = self.blocks.fork(parent.block_ids, min(parent.num_computed_tokens, parent.num_prompt_tokens - 1))
+        request.block_ids = shared
+        request.num_computed_tokens = len(shared) * self.blocks.block_size
+        request.num_found_tokens += request.num_computed_tokens
+        self.num_found_tokens += request.num_computed_tokens
+
     def rewrite_end(self, request: Request, token_ids: list[int]) -> None:
         """Replaces a request's last token by `token_ids`, and forgets what was computed and known of it."""
         last = len(request.token_ids) - 1

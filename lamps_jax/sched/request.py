@@ -88,6 +88,7 @@ class Request:
         block_digests: The root of its chain and the digests of its leading full blocks, as far as they were needed.
         num_indexed_blocks: Leading blocks that are computed, full, and can be found by their digest.
         generation: Changes whenever its blocks are given up, so that what was noted of them before no longer counts.
+        parent: A request with the same prompt, whose blocks of it this one shares as soon as they are computed.
         cache_salt: Requests share blocks only with those of the same salt.
         slot: Row of the device's per-request state while running.
         order: Rank of arrival.
@@ -118,6 +119,7 @@ class Request:
     block_digests: list[bytes] = field(default_factory=list)
     num_indexed_blocks: int = 0
     generation: int = 0
+    parent: "Request | None" = None
     cache_salt: str = ""
     slot: int | None = None
     order: int = 0

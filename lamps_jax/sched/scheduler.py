@@ -19,6 +19,7 @@ from lamps_jax.sched.memory import Memory
 from lamps_jax.sched.plan import Decode, PrefillChunk, StepPlan, StepResult
 from lamps_jax.sched.policy import System, system_named
 from lamps_jax.sched.request import FinishReason, Handling, Request, RequestState
+from lamps_jax.sched.swapper import Swapper
 
 
 class Scheduler:
@@ -42,9 +43,9 @@ class Scheduler:
         self.num_preemptions = 0
         self._requests: dict[str, Request] = {}
         self._waiting: list[tuple[tuple[int, ...], int, Request]] = []  # a heap; entries of requests that left are skipped
-        self._loading: list[Request] = []  # in order of service
         self._running: list[Request] = []  # in order of service
         self._paused: dict[str, Request] = {}
+        self._swapper = Swapper(self.memory, self.system, config, cost_model, self._paused)
         self._free_slots = list(range(config.max_num_seqs))
         self._counter, self._step_ids = itertools.count(), itertools.count()
 
@@ -71,11 +72,14 @@ class Scheduler:
         """All unfinished requests, in order of arrival."""
         return list(self._requests.values())
 
-    def add(self, request: Request) -> None:
+    def add(self, request: Request, *, fork_of: str | None = None) -> None:
         """Queues a new request.
 
+        Args:
+            fork_of: A request with the same prompt, of which this is a further answer: the prompt is computed once.
+
         Raises:
-            ValueError: If its prompt is empty or leaves no room for an answer, or its id is taken.
+            ValueError: If its prompt is empty, leaves no room for an answer or is not that of `fork_of`, or its id is taken.
         """
         if request.request_id in self._requests:
             raise ValueError(f"request id {request.request_id!r} is in use")
@@ -86,15 +90,19 @@ class Scheduler:
                 f"the prompt has {len(request.token_ids)} tokens; with at least one to generate that exceeds the context of "
                 f"{self.config.max_model_len}; shorten it"
             )
-        request.order = next(self._counter)
+        parent = None if fork_of is None else self._requests.get(fork_of)
+        if parent is not None and parent.token_ids[: parent.num_prompt_tokens] != request.token_ids:
+            raise ValueError(f"request {request.request_id!r} is no fork of {fork_of!r}: their prompts differ")
+        request.parent, request.order = parent, next(self._counter)
         self._requests[request.request_id] = request
         self._enqueue(request)
 
     def schedule(self, now: float) -> StepPlan:
         """The next step; empty when nothing can run before a result, a tool or a new request comes in."""
         self.memory.begin_plan(now, *self._expected_load())
-        self._limit_preserving(now)
-        self._queue_loaded()
+        self._swapper.limit_preserving(now)
+        for request in self._swapper.take_loaded():
+            self._enqueue(request, again=False)
         budget, prefills, decodes = self.config.token_budget, list[PrefillChunk](), list[Decode]()
         preemptions = self.num_preemptions
         for request in tuple(self._running):
@@ -109,11 +117,11 @@ class Scheduler:
             else:
                 prefills.append(self._chunk(request, num_tokens))
             budget -= num_tokens
-        self._load()
+        self._swapper.load(None if self._running else self._make_room)
         if self.num_preemptions == preemptions:
             self._admit(budget, prefills)
-        self._prefetch(now)
-        self._swap_out_paused(now)
+        self._swapper.prefetch(now)
+        self._swapper.swap_out_paused(now)
         return self._plan(prefills, decodes)
 
     def update(self, result: StepResult, now: float) -> list[tuple[Request, int]]:
@@ -144,7 +152,7 @@ class Scheduler:
         request = self._requests[request_id]
         if request.state is RequestState.RUNNING:  # else it was preempted while the sample that ends the call was under way
             self._leave_batch(request)
-        self._stop_loading(request)
+        self._swapper.stop_loading(request)
         request.state, request.paused_s = RequestState.IN_API_CALL, now
         request.expected_return_s = None if expected_duration_s is None else now + expected_duration_s
         self._paused[request_id] = request
@@ -166,10 +174,7 @@ class Scheduler:
 
     def next_wake_s(self, now: float) -> float | None:
         """When `schedule` will have something to do even if nothing happens before; None if only events bring that about."""
-        times = [self._prefetch_s(request) for request in self._paused.values() if request.host_block_ids]
-        if (limit := self.config.preserve_limit_s) is not None:
-            times += [request.paused_s + limit for request in self._paused.values() if request.block_ids]
-        return min((time for time in times if now < time < float("inf")), default=None)
+        return self._swapper.next_wake_s(now)
 
     def room_tokens(self, request: Request) -> int:
         """Tokens that can be appended to a request with one more left to generate."""
@@ -185,7 +190,7 @@ class Scheduler:
         if request.state is RequestState.RUNNING:
             self._leave_batch(request)
         self._paused.pop(request_id, None)
-        self._stop_loading(request)
+        self._swapper.stop_loading(request)
         self.memory.discard(request)
         request.state, request.finish_reason = RequestState.FINISHED, reason
 
@@ -209,7 +214,7 @@ class Scheduler:
             assert (request.slot is not None) == (request.state is RequestState.RUNNING)
             assert request.num_computed_tokens <= request.num_tokens
             assert request.state is not RequestState.RUNNING or not request.host_block_ids
-        assert all(request.state is RequestState.WAITING for request in self._loading)
+        assert all(request.state is RequestState.WAITING for request in self._swapper.loading)
         assert self.num_waiting >= 0
 
     # What follows is the inside of `schedule`: first the batch.
@@ -234,13 +239,17 @@ class Scheduler:
         while budget and self._free_slots and (request := self._first_waiting()) is not None:
             if request.num_pending_samples:  # preempted with a sample under way; its value is known by the next plan
                 return
+            if (parent := request.parent) is not None:
+                computing = any(chunk.request_id == parent.request_id for chunk in prefills)
+                if computing or (parent.slot is not None and parent.num_computed_tokens < parent.num_prompt_tokens):
+                    return  # what this one will share is there by the next plan, or later
+                self.memory.fork(parent, request)
+                request.parent = None
             if not self._has_room(request):
                 return
             heapq.heappop(self._waiting)
             if request.host_block_ids:
-                request.queue_ticket = next(self._counter)
-                insort(self._loading, request, key=self.system.order_key)
-                self.memory.swap_in(request)
+                self._swapper.begin_loading(request)
                 continue
             request.state, request.slot = RequestState.RUNNING, heapq.heappop(self._free_slots)
             insort(self._running, request, key=self.system.order_key)
@@ -253,7 +262,7 @@ class Scheduler:
         """Whether a waiting request is admitted; if so, what is found of its beginning is its own."""
         found = ([], []) if request.block_ids or request.host_block_ids else self.memory.find_beginning(request)
         key = self.system.order_key
-        ahead = [other for other in self._loading if key(other) < key(request)]
+        ahead = [other for other in self._swapper.loading if key(other) < key(request)]
         promised = sum(len(other.host_block_ids) for other in ahead)
         while True:
             held = len(request.block_ids) + len(found[0])
@@ -311,6 +320,15 @@ class Scheduler:
         request.num_pending_samples += samples
 
     # Then memory: who gives way.
+
+    def _expected_load(self) -> tuple[int, int]:
+        """Tokens that the step will compute, about, and the sum of the contexts that they attend to."""
+        if self.cost_model is None:
+            return 0, 0
+        contexts = sum(request.num_computed_tokens for request in self._running)
+        computing = any(request.num_tokens - request.num_computed_tokens > 1 for request in self._running)
+        full = computing or self._first_waiting() is not None or not self._running
+        return (self.config.token_budget if full else len(self._running)), contexts
 
     def _reclaim(self, request: Request, num_tokens: int) -> bool:
         """Gives the request blocks for its next tokens, taking them from others if need be; False if even that is not enough."""
@@ -375,79 +393,6 @@ class Scheduler:
             elif not result.lost_host_blocks.isdisjoint(request.host_block_ids):
                 self.memory.cut_lost_host_blocks(request, result.lost_host_blocks)
         self.memory.forget_lost(result.lost_blocks, result.lost_host_blocks)
-
-    # Then copies between the device and the host.
-
-    def _expected_load(self) -> tuple[int, int]:
-        """Tokens that the step will compute, about, and the sum of the contexts that they attend to."""
-        if self.cost_model is None:
-            return 0, 0
-        contexts = sum(request.num_computed_tokens for request in self._running)
-        computing = any(request.num_tokens - request.num_computed_tokens > 1 for request in self._running)
-        full = computing or self._first_waiting() is not None or not self._running
-        return (self.config.token_budget if full else len(self._running)), contexts
-
-    def _limit_preserving(self, now: float) -> None:
-        """Gives up what calls have kept on the device for too long."""
-        if (limit := self.config.preserve_limit_s) is None:
-            return
-        for request in self._paused.values():
-            if request.block_ids and now >= request.paused_s + limit and not self._is_returning(request, now):
-                swaps = self.system.gives_way(request) is Handling.SWAP and self.blocks.host.num_free > 0
-                request.handling = Handling.SWAP if swaps else Handling.DISCARD
-                if not swaps:
-                    self.memory.discard(request, will_return=True)
-
-    def _queue_loaded(self) -> None:
-        """Lets requests that have all their blocks back, or have lost them, queue to run."""
-        loaded = [request for request in self._loading if not request.host_block_ids]
-        for request in loaded:
-            self._loading.remove(request)
-            self._enqueue(request, again=False)
-
-    def _load(self) -> None:
-        """Brings back blocks of loading requests, in order of service."""
-        for request in self._loading:
-            wanted = len(request.host_block_ids)
-            while wanted > self.blocks.num_free_blocks and not self._running and request is self._loading[0]:
-                if not self._make_room(request, wanted - self.blocks.num_free_blocks):
-                    break
-            self.memory.swap_in(request)
-
-    def _stop_loading(self, request: Request) -> None:
-        if request in self._loading:
-            self._loading.remove(request)
-
-    def _prefetch(self, now: float) -> None:
-        """Brings back blocks of requests whose call is about to return, where that is at nobody's expense."""
-        if self.blocks.host.num_free == len(self.blocks.host.ids):
-            return
-        returning = [r for r in self._paused.values() if r.host_block_ids and self._is_returning(r, now)]
-        for request in sorted(returning, key=self._prefetch_s):
-            if len(request.host_block_ids) <= self.blocks.num_free_blocks:
-                self.memory.swap_in(request)
-
-    def _prefetch_s(self, request: Request) -> float:
-        """When to begin to bring a paused request's blocks back, for them to be there when its call returns."""
-        if request.expected_return_s is None:
-            return float("inf")
-        if self.cost_model is None:
-            return request.expected_return_s
-        # Copies hide behind steps, so they take as long as the steps do; one more for the plan that brings the last ones in.
-        step_s = self.cost_model.forward_s(self.config.token_budget)
-        return request.expected_return_s - 2 * self.cost_model.swap_s(len(request.host_block_ids)) - step_s
-
-    def _is_returning(self, request: Request, now: float) -> bool:
-        """Whether a call is about to return; no longer once it has taken twice as long as expected."""
-        expected = request.expected_return_s
-        return expected is not None and self._prefetch_s(request) <= now < 2 * expected - request.paused_s
-
-    def _swap_out_paused(self, now: float) -> None:
-        """Goes on swapping out requests that are to be swapped during their call."""
-        self.memory.spend_leftovers_on_swap_outs()
-        for request in self._paused.values():
-            if request.handling is Handling.SWAP and request.block_ids and not self._is_returning(request, now):
-                self.memory.swap_out(request, len(request.block_ids))
 
     # Then the queue.
 

@@ -102,13 +102,17 @@ class Drive:
         self.prompts: dict[str, tuple[list[int], int | None]] = {}
         self.in_flight: StepResult | None = None
 
-    def arrive(self, prompt: list[int], max_tokens: int | None) -> None:
+    def fork(self, request_id: str, max_tokens: int | None) -> None:
+        """A further request with the prompt of a live one."""
+        self.arrive(self.prompts[request_id][0], max_tokens, fork_of=request_id)
+
+    def arrive(self, prompt: list[int], max_tokens: int | None, fork_of: str | None = None) -> None:
         request_id = f"r{len(self.prompts)}"
         self.prompts[request_id] = prompt, max_tokens
         request, twin = (Request(request_id, 0.0, list(prompt), SamplingParams(max_tokens=max_tokens)) for _ in range(2))
         self.live[request_id] = request
-        self.scheduler.add(request)
-        self.twin.add(twin)
+        self.scheduler.add(request, fork_of=fork_of)
+        self.twin.add(twin, fork_of=fork_of)
         self.scheduler.check()
 
     def step(self) -> None:

@@ -64,6 +64,11 @@ class SchedulerMachine(RuleBasedStateMachine):
         length = min(length, self.drive.config.max_model_len - 1)
         self.drive.arrive(list(range(first, first + length)), max_tokens)
 
+    @precondition(lambda self: self.drive.live)
+    @rule(which=st.integers(0, 100), max_tokens=st.none() | st.integers(1, 16))
+    def fork(self, which: int, max_tokens: int | None) -> None:
+        self.drive.fork(list(self.drive.live)[which % len(self.drive.live)], max_tokens)
+
     @rule(times=st.integers(1, 6))
     def step(self, times: int) -> None:
         for _ in range(times):

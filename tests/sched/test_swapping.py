@@ -228,6 +228,34 @@ def test_a_second_request_with_the_same_beginning_shares_its_blocks_but_one_of_a
     assert not set(stranger.block_ids) & set(first.block_ids)
 
 
+@pytest.mark.parametrize("prefix_cache", [False, True])
+def test_several_answers_to_one_prompt_compute_it_once_and_do_not_write_into_each_other(prefix_cache: bool):
+    scheduler = scheduler_with_host(
+        num_blocks=33, block_size=4, max_model_len=32, max_chunk_tokens=4, token_budget=32, prefix_cache=prefix_cache
+    )
+    first = add(scheduler, "a", 10)
+    others = [make_request(name, 10) for name in "bc"]
+    for other in others:
+        scheduler.add(other, fork_of="a")
+    plans = [turn(scheduler) for _ in range(5)]
+    computed = sum(len(chunk.token_ids) for plan in plans for chunk in plan.prefills)
+    assert computed == 10 + 2 * 2  # of the others only what does not fill a block
+    for other in others:
+        assert other.block_ids[:2] == first.block_ids[:2]
+    assert len({request.block_ids[2] for request in (first, *others)}) == 3
+
+
+def test_a_fork_of_a_request_that_has_ended_computes_its_prompt_itself_and_one_with_another_prompt_is_refused():
+    scheduler = scheduler_with_host()
+    add(scheduler, "a", 5)
+    with pytest.raises(ValueError, match="'b' is no fork of 'a': their prompts differ"):
+        scheduler.add(make_request("b", 6), fork_of="a")
+    scheduler.add(make_request("b", 5), fork_of="a")
+    scheduler.abort("a")
+    (chunk,) = turn(scheduler).prefills
+    assert (chunk.request_id, chunk.start) == ("b", 0)
+
+
 def test_what_only_the_host_still_has_is_brought_back_instead_of_computed():
     scheduler = scheduler_with_host(policy="swap", prefix_cache=True)
     request = calling(scheduler, "a", 6)

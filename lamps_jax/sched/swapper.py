@@ -1,0 +1,107 @@
+"""Which blocks go to the host during calls, and which come back: for requests that resume, and ahead of those that soon will."""
+
+from bisect import insort
+from collections.abc import Callable, Mapping
+
+from lamps_jax.config import SchedulerConfig
+from lamps_jax.sched.cost_model import CostModel
+from lamps_jax.sched.memory import Memory
+from lamps_jax.sched.policy import System
+from lamps_jax.sched.request import Handling, Request
+
+
+class Swapper:
+    """Plans the copies of each step that nobody is forced to make; those that make room for others are the scheduler's.
+
+    Attributes:
+        loading: Requests whose turn has come, and whose blocks are on their way back; in order of service.
+    """
+
+    def __init__(
+        self,
+        memory: Memory,
+        system: System,
+        config: SchedulerConfig,
+        cost_model: CostModel | None,
+        paused: Mapping[str, Request],
+    ):
+        """Looks at `paused`, the requests in API calls, whenever it is asked."""
+        self.loading: list[Request] = []
+        self._memory, self._system, self._config, self._cost_model = memory, system, config, cost_model
+        self._paused = paused
+
+    def limit_preserving(self, now: float) -> None:
+        """Gives up what calls have kept on the device for longer than they may."""
+        if (limit := self._config.preserve_limit_s) is None:
+            return
+        for request in self._paused.values():
+            if request.block_ids and now >= request.paused_s + limit and not self._is_returning(request, now):
+                swaps = self._system.gives_way(request) is Handling.SWAP and self._memory.blocks.host.num_free > 0
+                request.handling = Handling.SWAP if swaps else Handling.DISCARD
+                if not swaps:
+                    self._memory.discard(request, will_return=True)
+
+    def begin_loading(self, request: Request) -> None:
+        """Starts to bring back the blocks of a request whose turn has come."""
+        insort(self.loading, request, key=self._system.order_key)
+        self._memory.swap_in(request)
+
+    def take_loaded(self) -> list[Request]:
+        """Requests that have all their blocks back, or have lost them, and are no longer loading."""
+        loaded = [request for request in self.loading if not request.host_block_ids]
+        self.loading = [request for request in self.loading if request.host_block_ids]
+        return loaded
+
+    def stop_loading(self, request: Request) -> None:
+        """Forgets a request that has ended or called a tool."""
+        if request in self.loading:
+            self.loading.remove(request)
+
+    def load(self, make_room: Callable[[Request, int], bool] | None) -> None:
+        """Brings back blocks of loading requests, in order of service.
+
+        Args:
+            make_room: Makes another request give blocks to the first of them; None while the device is busy, which can wait.
+        """
+        for at, request in enumerate(self.loading):
+            if make_room is not None and at == 0:
+                while (lacking := len(request.host_block_ids) - self._memory.blocks.num_free_blocks) > 0:
+                    if not make_room(request, lacking):
+                        break
+            self._memory.swap_in(request)
+
+    def prefetch(self, now: float) -> None:
+        """Brings back blocks of requests whose call is about to return, where that is at nobody's expense."""
+        returning = [r for r in self._paused.values() if r.host_block_ids and self._is_returning(r, now)]
+        for request in sorted(returning, key=self._prefetch_s):
+            if len(request.host_block_ids) <= self._memory.blocks.num_free_blocks:
+                self._memory.swap_in(request)
+
+    def swap_out_paused(self, now: float) -> None:
+        """Goes on swapping out requests that are to be on the host during their call."""
+        self._memory.spend_leftovers_on_swap_outs()
+        for request in self._paused.values():
+            if request.handling is Handling.SWAP and request.block_ids and not self._is_returning(request, now):
+                self._memory.swap_out(request, len(request.block_ids))
+
+    def next_wake_s(self, now: float) -> float | None:
+        """When there will be something to do here even if nothing happens before."""
+        times = [self._prefetch_s(request) for request in self._paused.values() if request.host_block_ids]
+        if (limit := self._config.preserve_limit_s) is not None:
+            times += [request.paused_s + limit for request in self._paused.values() if request.block_ids]
+        return min((time for time in times if now < time < float("inf")), default=None)
+
+    def _prefetch_s(self, request: Request) -> float:
+        """When to begin to bring a paused request's blocks back, for them to be there when its call returns."""
+        if request.expected_return_s is None:
+            return float("inf")
+        if self._cost_model is None:
+            return request.expected_return_s
+        # Copies hide behind steps, so they take as long as the steps do; one more for the plan that brings the last ones in.
+        step_s = self._cost_model.forward_s(self._config.token_budget)
+        return request.expected_return_s - 2 * self._cost_model.swap_s(len(request.host_block_ids)) - step_s
+
+    def _is_returning(self, request: Request, now: float) -> bool:
+        """Whether a call is about to return; no longer once it has taken twice as long as expected."""
+        expected = request.expected_return_s
+        return expected is not None and self._prefetch_s(request) <= now < 2 * expected - request.paused_s
