@@ -63,9 +63,7 @@ def check_matrix_rate(dtype: str) -> Check:
     """Operations per second of a product as the models' layers compute it: `dtype` in, float32 out."""
     size = MATRIX_SIZE.get(jax.default_backend(), MATRIX_SIZE_ELSEWHERE)
     x = jnp.ones((size, size), dtype)
-    multiply = jax.jit(
-        lambda x, weight: lax.dot_general(x, weight, (((1,), (1,)), ((), ())), preferred_element_type=jnp.float32)
-    )
+    multiply = jax.jit(lambda x, weight: lax.dot_general(x, weight, (((1,), (1,)), ((), ())), preferred_element_type=jnp.float32))
     rate = 2 * size**3 / median_s(lambda: multiply(x, x))
     detail = f"{rate / 1e12:.2f} TFLOP/s in {dtype}, matrices of {size}"
     return Check("matrix rate", Status.PASS, detail, {"flop_per_s": rate, "dtype": dtype, "size": size})
