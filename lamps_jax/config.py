@@ -57,7 +57,9 @@ class EngineConfig:
 
     Attributes:
         block_size: Tokens in one KV block.
-        num_blocks: Blocks in the pool, the null block included; None sizes it so that every running request may be full.
+        num_blocks: Blocks in the pool, the null block included; None lets `kv_fraction` or the free memory decide.
+        kv_fraction: Share of the memory that is free beside the weights for the pool; None for as much as every running request
+            can use, if it is there.
         host_kv_bytes: Bytes of host memory for blocks that are swapped out; 0 for none.
         attention: Name of the attention backend; "auto" takes the fastest that passes its self-test on this platform.
         dtype: Type of the weights' matrices: float32, bfloat16 or float16.
@@ -70,6 +72,7 @@ class EngineConfig:
     scheduler: SchedulerConfig = SchedulerConfig()
     block_size: int = 16
     num_blocks: int | None = None
+    kv_fraction: float | None = None
     host_kv_bytes: int = 0
     attention: str = "auto"
     dtype: str = "float32"
@@ -86,6 +89,10 @@ class EngineConfig:
                 f"{self.num_blocks} KV blocks of {self.block_size} tokens (one of them unusable) cannot hold one request of "
                 f"max_model_len {self.scheduler.max_model_len}; use at least {self.min_num_blocks} blocks or lower max_model_len"
             )
+        if self.kv_fraction is not None and not 0.0 < self.kv_fraction <= 1.0:
+            raise ValueError(f"kv_fraction must be above 0 and at most 1, got {self.kv_fraction}")
+        if self.kv_fraction is not None and self.num_blocks is not None:
+            raise ValueError("num_blocks and kv_fraction both size the pool; give one of them")
         if self.host_kv_bytes < 0:
             raise ValueError(f"host_kv_bytes must be 0 (none) or more, got {self.host_kv_bytes}")
         if self.dtype not in ("float32", "bfloat16", "float16"):

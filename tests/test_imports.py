@@ -25,9 +25,10 @@ ALLOWED: dict[str, set[str]] = {
     "llm": {"config", "sched", "metrics", "tools", "models", "engine"},
     "embedded": {"models", "tools"},
     "embedded.evaluate": {"embedded", "llm", "config", "sched", "tools"},
+    "doctor": {"config", "sched", "kv_cache", "models", "engine"},
     "terminal": {"sched", "metrics", "tools", "engine", "llm"},
     "serve": {"config", "sched", "metrics", "tools", "models", "engine"},
-    "cli": {"config", "sched", "metrics", "tools", "models", "engine", "llm", "terminal", "serve"},
+    "cli": {"config", "sched", "metrics", "tools", "models", "engine", "llm", "doctor", "terminal", "serve"},
 }
 """What each package or module of `lamps_jax` may import of the others; all may read the version in ``lamps_jax`` itself."""
 

@@ -1,6 +1,6 @@
 """One thing that the doctor looked at, and what all of them come to."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -38,9 +38,9 @@ def guarded(name: str, examine: Callable[[], Check]) -> Check:
     try:
         return examine()
     except Exception as error:
-        return Check(name, Status.FAIL, f"{type(error).__name__}: {' '.join(str(error).split())}")
+        return failed(name, error)
 
 
-def exit_status(checks: Sequence[Check]) -> int:
-    """1 if anything failed, else 0."""
-    return int(any(check.status is Status.FAIL for check in checks))
+def failed(name: str, error: Exception) -> Check:
+    """The finding that looking ended in an error."""
+    return Check(name, Status.FAIL, f"{type(error).__name__}: {' '.join(str(error).split())}")

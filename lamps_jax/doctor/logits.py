@@ -11,6 +11,7 @@ import numpy as np
 from lamps_jax.config import EngineConfig, SchedulerConfig
 from lamps_jax.doctor.seeded_models import PROMPT_LENGTHS, prompts, seeded_model
 from lamps_jax.engine.batch import SMALLEST_CHUNK, BatchBuilder
+from lamps_jax.engine.jax_executor import attention_shape
 from lamps_jax.engine.step import make_programs
 from lamps_jax.kv_cache.pool import allocate
 from lamps_jax.models.attention.select import select_attention
@@ -22,12 +23,18 @@ NUM_NEW_TOKENS = 12
 BLOCK_SIZE = 16
 
 
+def logit_positions(prompt_length: int) -> tuple[int, ...]:
+    """Positions of the tokens that logits are computed of: behind each chunk of the prompt, then behind each new token."""
+    chunks = tuple(min(start + SMALLEST_CHUNK, prompt_length) for start in range(0, prompt_length, SMALLEST_CHUNK))
+    return chunks + tuple(prompt_length + step for step in range(1, NUM_NEW_TOKENS))
+
+
 @dataclass(frozen=True, slots=True)
 class PromptLogits:
     """What a model says of one prompt.
 
     Attributes:
-        positions: Of the tokens that the logits are scores of: behind each chunk of the prompt, then behind each new token.
+        positions: As `logit_positions` has them.
         logits: ``[len(positions), vocab]``.
         new_tokens: What was put in behind the prompt; the likeliest tokens, or those of a reference.
     """
@@ -44,24 +51,24 @@ def prompt_logits(
 
     Args:
         precise: Whether products of float32 are those of float32; accelerators otherwise shorten the factors.
-        new_tokens: What to put in behind each prompt, so that logits can be compared token by token with those of a run that chose
-            them; None takes the likeliest.
+        new_tokens: What to put in behind each prompt, so that logits can be compared token by token with those of a run that
+            chose them; None takes the likeliest.
     """
     with jax.default_matmul_precision("highest") if precise else nullcontext():
         runner = _Runner(seeded_model(model_name, dtype=dtype), dtype)
         texts = prompts()
-        seen = [runner.prefill(slot, text) for slot, text in enumerate(texts)]
+        seen = [runner.prefill(slot, text) for slot, text in enumerate(texts)]  # a row of logits for each position so far
         chosen: list[list[int]] = [[] for _ in texts]
         for step in range(NUM_NEW_TOKENS):
             for slot, rows in enumerate(seen):
-                chosen[slot].append(new_tokens[slot][step] if new_tokens is not None else int(rows[-1][1].argmax()))
+                chosen[slot].append(new_tokens[slot][step] if new_tokens is not None else int(rows[-1].argmax()))
             if step < NUM_NEW_TOKENS - 1:
                 starts = [len(text) + step for text in texts]
-                for rows, position, logits in zip(seen, starts, runner.decode(starts, chosen), strict=True):
-                    rows.append((position + 1, logits))
+                for rows, logits in zip(seen, runner.decode(starts, chosen), strict=True):
+                    rows.append(logits)
     return [
-        PromptLogits(tuple(position for position, _ in rows), np.stack([logits for _, logits in rows]), tuple(tokens))
-        for rows, tokens in zip(seen, chosen, strict=True)
+        PromptLogits(logit_positions(len(text)), np.stack(rows), tuple(tokens))
+        for text, rows, tokens in zip(texts, seen, chosen, strict=True)
     ]
 
 
@@ -84,18 +91,19 @@ class _Runner:
             sharding=model.weights[0].sharding,
         )  # fmt: skip
         self._last_tokens = jnp.zeros(count + 1, jnp.int32)
+        attention = select_attention("auto", attention_shape(model, self._config, None))
         self._programs = make_programs(
-            model.graph, model.parameter_names, select_attention(), block_size=BLOCK_SIZE, max_blocks=width, eos_token_ids=(),
+            model.graph, model.parameter_names, attention.attend, block_size=BLOCK_SIZE, max_blocks=width, eos_token_ids=(),
             return_logits=True,
         )  # fmt: skip
 
-    def prefill(self, slot: int, prompt: Sequence[int]) -> list[tuple[int, np.ndarray]]:
-        """The logits behind each chunk, with the position that they are about."""
-        rows: list[tuple[int, np.ndarray]] = []
+    def prefill(self, slot: int, prompt: Sequence[int]) -> list[np.ndarray]:
+        """The logits behind each chunk."""
+        rows: list[np.ndarray] = []
         for start in range(0, len(prompt), SMALLEST_CHUNK):
             tokens = prompt[start : start + SMALLEST_CHUNK]
             chunk = PrefillChunk("", slot, tokens, start, self._blocks[slot], SamplingParams(), sample=True, ban_eos=False)
-            rows.append((start + len(tokens), self._run("prefill", self._batches.prefill(chunk))[0]))
+            rows.append(self._run("prefill", self._batches.prefill(chunk))[0])
         return rows
 
     def decode(self, positions: Sequence[int], tokens: Sequence[Sequence[int]]) -> np.ndarray:

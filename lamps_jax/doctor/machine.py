@@ -103,7 +103,7 @@ def check_memory_kinds() -> Check:
     return Check("memory kinds", Status.WARN, detail, data)
 
 
-def _memory(device: jax.Device) -> dict[str, int]:
+def _memory(device: Any) -> dict[str, int]:
     """What the device says of its memory; nothing on a CPU."""
     stats = device.memory_stats() or {}
     return {name: stats[name] for name in ("bytes_limit", "bytes_in_use", "peak_bytes_in_use") if name in stats}

@@ -1,7 +1,7 @@
 """Stored logits of the seeded models: written on one machine, compared on another.
 
-A file is written where there is none; where there is one, the same is computed and compared. The tokens behind the prompts are those
-of the file, so that one token that differs does not make all after it differ.
+A file is written where there is none; where there is one, the same is computed and compared. The tokens behind the prompts are
+those of the file, so that one token that differs does not make all after it differ.
 """
 
 import os
@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from lamps_jax.doctor.check import Check, Status
-from lamps_jax.doctor.logits import NUM_NEW_TOKENS, PromptLogits, prompt_logits
+from lamps_jax.doctor.logits import NUM_NEW_TOKENS, PromptLogits, logit_positions, prompt_logits
 from lamps_jax.doctor.machine import machine, versions
 from lamps_jax.doctor.seeded_models import MODELS, PROMPT_LENGTHS, VOCAB_SIZE, fingerprint
 
@@ -135,7 +135,6 @@ def write_reference(path: Path, logits: dict[tuple[str, str], list[PromptLogits]
             if not np.isfinite(prompt.logits).all():
                 raise ValueError(f"{model} in {dtype} has logits here that are not numbers; they can be no reference")
             tensors[f"{model}/{dtype}/{number}/logits"] = prompt.logits.astype(np.float32)
-            tensors[f"{model}/{dtype}/{number}/positions"] = np.array(prompt.positions, np.int32)
             tensors[f"{model}/{dtype}/{number}/new_tokens"] = np.array(prompt.new_tokens, np.int32)
     facts = {name: str(value) for name, value in {**machine(), **versions()}.items()}
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")
@@ -163,7 +162,9 @@ def read_reference(path: Path) -> Reference:
         raise _refused(path, f"it is of other seeded models than those of this version ({version})")
     try:
         return Reference(metadata, {
-            (model, variant.dtype): [_read_prompt(tensors, model, variant.dtype, at) for at in range(len(PROMPT_LENGTHS))]
+            (model, variant.dtype): [
+                _read_prompt(tensors, f"{model}/{variant.dtype}/{number}", length) for number, length in enumerate(PROMPT_LENGTHS)
+            ]
             for model in MODELS
             for variant in STORED
         })  # fmt: skip
@@ -171,14 +172,14 @@ def read_reference(path: Path) -> Reference:
         raise _refused(path, f"it lacks or has wrong {error}") from error
 
 
-def _read_prompt(tensors: dict[str, np.ndarray], model: str, dtype: str, number: int) -> PromptLogits:
-    name = f"{model}/{dtype}/{number}"
-    logits, positions, new_tokens = (tensors[f"{name}/{part}"] for part in ("logits", "positions", "new_tokens"))
+def _read_prompt(tensors: dict[str, np.ndarray], name: str, prompt_length: int) -> PromptLogits:
+    positions = logit_positions(prompt_length)
+    logits, new_tokens = tensors[f"{name}/logits"], tensors[f"{name}/new_tokens"]
     if logits.shape != (len(positions), VOCAB_SIZE) or not np.isfinite(logits).all() or not logits.any(axis=1).all():
         raise ValueError(f"{name}/logits")
     if new_tokens.shape != (NUM_NEW_TOKENS,) or not ((new_tokens >= 0) & (new_tokens < VOCAB_SIZE)).all():
         raise ValueError(f"{name}/new_tokens")
-    return PromptLogits(tuple(positions.tolist()), logits, tuple(new_tokens.tolist()))
+    return PromptLogits(positions, logits, tuple(new_tokens.tolist()))
 
 
 def _refused(path: Path, reason: str) -> ReferenceFileError:

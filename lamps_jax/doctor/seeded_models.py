@@ -1,13 +1,15 @@
 """Small models and prompts that are the same to the last bit on every machine.
 
-Weights are whole numbers between -127 and 127 times powers of two: exact in every floating-point type, so that a model in bfloat16
-has the weights of the one in float32. The numbers are raw output of a counter-based generator, of which NumPy keeps every bit from
-version to version, as it does not of its distributions.
+Weights are whole numbers between -127 and 127 times powers of two: exact in every floating-point type, so that a model in
+bfloat16 has the weights of the one in float32. The numbers are raw output of a counter-based generator, of which NumPy keeps
+every bit from version to version, as it does not of its distributions.
 """
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -61,8 +63,10 @@ def seeded_parameter(name: str, shape: tuple[int, ...]) -> np.ndarray:
 def seeded_model(name: str, *, dtype: str) -> LoadedModel:
     """The model of `MODELS` called `name`, with matrices of `dtype`, on the default device; no token ends its texts."""
     config = MODELS[name]
-    build = next(architecture.model for architecture in ARCHITECTURES.values() if architecture.config is type(config))
-    graph, abstract = abstract_parameters(lambda: build(config, dtype=jnp.dtype(dtype), rngs=nnx.Rngs(0)))
+    build: Callable[..., Any] = next(
+        architecture.model for architecture in ARCHITECTURES.values() if architecture.config is type(config)
+    )
+    graph, abstract = abstract_parameters(partial(build, config, dtype=jnp.dtype(dtype), rngs=nnx.Rngs(0)))
     weights = tuple(
         jax.device_put(seeded_parameter(f"{name}/{parameter}", wanted.shape).astype(wanted.dtype))
         for parameter, wanted in abstract.items()

@@ -1,8 +1,8 @@
 """Trains the embedded model: ``python -m lamps_jax.embedded.train --out DIR``.
 
 Interrupted at any moment, the same command goes on from the last checkpoint in ``DIR/checkpoints`` and ends with the same
-weights: each batch is a pure function of the seed and the step. About two hours on two CPU cores. ``--finish MODEL`` runs the last
-phase alone, on a model that is there already, in about ten minutes.
+weights: each batch is a pure function of the seed and the step. About two hours on two CPU cores. ``--finish MODEL`` runs the
+last phase alone, on a model that is there already, in about ten minutes.
 """
 
 import functools

@@ -15,6 +15,7 @@ from lamps_jax.engine.distributed import agree
 from lamps_jax.engine.engine import Engine
 from lamps_jax.engine.jax_executor import JaxExecutor
 from lamps_jax.engine.measure import measure_cost_model
+from lamps_jax.engine.pool_size import free_bytes, num_blocks
 from lamps_jax.kv_cache.offload import allow_pinned_memory
 from lamps_jax.models.architecture import ModelConfig
 from lamps_jax.models.registry import LoadedModel, load_model, read_model_config
@@ -78,7 +79,7 @@ def assemble_engine(
     progress: Progress = lambda what, done, total: None,
 ) -> Engine:
     """An engine for a model that is loaded already."""
-    config = _within(config, model.config)
+    config = _sized(config, model.config)
     executor = _warm_executor(model, config, progress)
     engine = Engine(
         scheduler=_scheduler(executor, config, progress),
@@ -94,11 +95,11 @@ def assemble_engine(
 
 def _scheduler(executor: JaxExecutor, config: EngineConfig, progress: Progress) -> Scheduler:
     """A scheduler over the executor's blocks; where there are host blocks, with the measured cost of steps and swaps."""
-    num_blocks, num_host_blocks = _num_blocks(config), executor.num_host_blocks
-    cost_model = UNIT_COSTS
+    assert config.num_blocks is not None
+    num_host_blocks, cost_model = executor.num_host_blocks, UNIT_COSTS
     if num_host_blocks:
         progress("measuring", 0, 1)
-        measured = measure_cost_model(executor, config, num_blocks=num_blocks, num_host_blocks=num_host_blocks)
+        measured = measure_cost_model(executor, config, num_blocks=config.num_blocks, num_host_blocks=num_host_blocks)
         executor.host_pool.clear()
         cost_model = measured.cost_model
         logger.info(
@@ -110,7 +111,7 @@ def _scheduler(executor: JaxExecutor, config: EngineConfig, progress: Progress) 
     eviction = least_recently_used
     if config.scheduler.eviction == "cost":
         eviction = cost_aware(cost_model, config.block_size, config.scheduler.cache_decay_s)
-    blocks = BlockManager(num_blocks, config.block_size, num_host_blocks=num_host_blocks, eviction=eviction)
+    blocks = BlockManager(config.num_blocks, config.block_size, num_host_blocks=num_host_blocks, eviction=eviction)
     return Scheduler(config.scheduler, blocks, cost_model if num_host_blocks else None)
 
 
@@ -127,7 +128,7 @@ def follow(directory: Path, config: EngineConfig, *, progress: Progress = lambda
         ConnectionError: If process 0 is gone without a word.
     """
     model = _load(directory, config, progress)
-    return _warm_executor(model, _within(config, model.config), progress).follow()
+    return _warm_executor(model, _sized(config, model.config), progress).follow()
 
 
 def check_devices(directory: Path, config: EngineConfig) -> None:
@@ -161,24 +162,25 @@ def _options(config: EngineConfig) -> dict[str, Any]:
     return options
 
 
-def _within(config: EngineConfig, shape: ModelConfig) -> EngineConfig:
-    """`config` with a context no longer than the model's."""
+def _sized(config: EngineConfig, shape: ModelConfig) -> EngineConfig:
+    """`config` with a context no longer than the model's, and a number of blocks.
+
+    Of several processes each would find another amount of free memory, so there the memory decides nothing.
+    """
     max_model_len = min(config.scheduler.max_model_len, shape.max_position)
-    return replace(config, scheduler=replace(config.scheduler, max_model_len=max_model_len))
-
-
-def _num_blocks(config: EngineConfig) -> int:
-    return config.num_blocks or config.scheduler.max_num_seqs * config.max_blocks_per_request + 1
+    config = replace(config, scheduler=replace(config.scheduler, max_model_len=max_model_len))
+    free = free_bytes() if jax.process_count() == 1 else None
+    return replace(config, num_blocks=num_blocks(shape, config, free), kv_fraction=None)
 
 
 def _warm_executor(model: LoadedModel, config: EngineConfig, progress: Progress) -> JaxExecutor:
-    num_blocks = _num_blocks(config)
-    executor = JaxExecutor(model, config, num_blocks=num_blocks)
+    assert config.num_blocks is not None
+    executor = JaxExecutor(model, config, num_blocks=config.num_blocks)
     devices = f"each of {executor.num_devices} devices" if executor.num_devices > 1 else "one device"
     logger.info(
         "%s on %s: %.1f MB of weights, %d KV blocks of %d tokens (%.1f MB)",
         model.name, devices, executor.weight_bytes_per_device / 1e6,
-        num_blocks, config.block_size, executor.kv_bytes_per_device / 1e6,
+        config.num_blocks, config.block_size, executor.kv_bytes_per_device / 1e6,
     )  # fmt: skip
     executor.warm_up(lambda done, total: progress("compiling", done, total))
     return executor

@@ -1,7 +1,8 @@
 """Runs plans on the device. The one owner of the KV pool, which every program donates and this class binds again."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
 from lamps_jax.config import EngineConfig
-from lamps_jax.engine.batch import BatchBuilder
+from lamps_jax.engine.batch import HEADER, BatchBuilder
 from lamps_jax.engine.distributed import Leader, Run, follow
 from lamps_jax.engine.step import Layout, Programs, make_programs
 from lamps_jax.kv_cache.offload import HostPool, Transfer, bucket_sizes, in_buckets
@@ -72,7 +73,7 @@ class JaxExecutor:
         )
         replicated = NamedSharding(layout.mesh, REPLICATED) if layout else one_device
         self._last_tokens = jnp.zeros(config.scheduler.max_num_seqs + 1, jnp.int32, device=replicated)
-        self.attention = select_attention(config.attention, _attention_shape(model, config, layout))
+        self.attention = select_attention(config.attention, attention_shape(model, config, layout))
         self.programs: Programs = make_programs(
             model.graph,
             model.parameter_names,
@@ -93,8 +94,7 @@ class JaxExecutor:
 
     def warm_up(self, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
         """Compiles and runs every program at every shape, so that nothing compiles afterwards; in every process."""
-        work = [("prefill", self._batches.empty_prefill(size)) for size in self._batches.chunk_sizes]
-        work += [("decode", self._batches.empty_decode(size)) for size in self._batches.decode_sizes]
+        work = self._computing_shapes()
         total = len(work) + 2 * len(self._swap_sizes)
         for done, (program, packed) in enumerate(work):
             progress(done, total)
@@ -149,9 +149,25 @@ class JaxExecutor:
         self.host_pool.poll()
         return StepResult(handle.step_id, sampled, handle.lost_blocks, self.host_pool.take_lost_on_host())
 
+    def lowered(self) -> Iterator[tuple[str, jax.stages.Lowered]]:
+        """The name and the lowered form of every program that computes, at every shape that warm-up compiles; nothing runs."""
+        for name, packed in self._computing_shapes():
+            program: Any = getattr(self.programs, name)
+            size = len(packed) if packed.ndim == 2 else len(packed) - HEADER - self._batches.max_blocks
+            yield f"{name} {size}", program.lower(self._weights, self._pool, self._last_tokens, packed)
+
+    def read_blocks(self, block_ids: Sequence[int]) -> list[np.ndarray]:
+        """What the device holds in each of these blocks, behind all that was submitted: for a look, not for serving."""
+        return [np.asarray(block) for block in self.programs.swap_out(self._pool, np.array(block_ids, np.int32))]
+
     def follow(self) -> bool:
         """Runs what process 0 submits until it ends; whether it ended well."""
         return follow(self._run)
+
+    def _computing_shapes(self) -> list[tuple[str, np.ndarray]]:
+        """Each computing program with padding of each of its shapes."""
+        work = [("prefill", self._batches.empty_prefill(size)) for size in self._batches.chunk_sizes]
+        return work + [("decode", self._batches.empty_decode(size)) for size in self._batches.decode_sizes]
 
     def _dispatch(self, runs: list[Run]) -> tuple[int | None, list[jax.Array]]:
         """Starts programs here and in the other processes; the number of the message to these, and what was sampled."""
@@ -181,7 +197,7 @@ def _pairs(copies: Sequence[BlockCopy]) -> np.ndarray:
     return np.array([(copy.device_block, copy.host_block) for copy in copies], np.int32)
 
 
-def _attention_shape(model: LoadedModel, config: EngineConfig, layout: Layout | None) -> AttentionShape:
+def attention_shape(model: LoadedModel, config: EngineConfig, layout: Layout | None) -> AttentionShape:
     """What one device attends to: its share of the heads."""
     shape, num_devices = model.config, layout.mesh.size if layout else 1
     return AttentionShape(

@@ -16,6 +16,7 @@ from lamps_jax.engine.engine import ApiRunner, Engine, Executor
 from lamps_jax.engine.events import Event, RequestOutput
 from lamps_jax.models.tokenizer import Tokenizer
 from lamps_jax.sched.block_manager import BlockManager
+from lamps_jax.sched.cost_model import CostModel
 from lamps_jax.sched.request import SamplingParams
 from lamps_jax.sched.scheduler import Scheduler
 from lamps_jax.tools.tool import Tool, ToolError, one_string
@@ -164,14 +165,14 @@ def make_engine(
     clock: Callable[[], float] | None = None,
     num_blocks: int = 129,
     block_size: int = 4,
-    **limits: int | str,
+    num_host_blocks: int = 0,
+    cost_model: CostModel | None = None,
+    **limits: Any,
 ) -> Engine:
-    config = SchedulerConfig(
-        **({"token_budget": 32, "max_chunk_tokens": 16, "max_num_seqs": 4, "max_model_len": 128} | limits)  # type: ignore[arg-type]
-    )
-    blocks = BlockManager(num_blocks, block_size)
+    config = SchedulerConfig(**({"token_budget": 32, "max_chunk_tokens": 16, "max_num_seqs": 4, "max_model_len": 128} | limits))
+    blocks = BlockManager(num_blocks, block_size, num_host_blocks=num_host_blocks)
     return Engine(
-        scheduler=Scheduler(config, blocks),
+        scheduler=Scheduler(config, blocks, cost_model),
         executor=executor(config, blocks),
         api_runner=runner or ManualRunner(),
         tokenizer=tokenizer,
@@ -222,7 +223,9 @@ def run(engine: Engine, *, max_steps: int = 3000) -> None:
     assert not engine.num_unfinished, f"{engine.num_unfinished} requests did not end within {max_steps} steps"
     while engine.step():
         pass
-    assert engine.scheduler.blocks.num_free_blocks == engine.scheduler.blocks.num_blocks - 1
+    blocks = engine.scheduler.blocks
+    assert blocks.num_free_blocks == blocks.num_blocks - 1
+    assert blocks.host.num_free == len(blocks.host.ids)
 
 
 @dataclass

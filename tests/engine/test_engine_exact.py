@@ -1,4 +1,4 @@
-"""The real model's tokens do not depend on what else the engine does: batching, chunks, preemption, discarding, calls.
+"""The real model's tokens do not depend on what else the engine does: batching, chunks, preemption, discarding, swapping, calls.
 
 The model is random and its vocabulary holds whole calls as single tokens, so that it calls tools by chance, and often.
 """
@@ -6,22 +6,29 @@ The model is random and its vocabulary holds whole calls as single tokens, so th
 import random
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
+import jax
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jax.sharding import Sharding
 
 from lamps_jax.config import EngineConfig, SchedulerConfig
 from lamps_jax.engine.jax_executor import JaxExecutor
 from lamps_jax.models.gptj import GPTJConfig
 from lamps_jax.models.registry import random_model
+from lamps_jax.sched.cost_model import CostModel
 from lamps_jax.sched.policy import SYSTEMS
 from lamps_jax.sched.request import SamplingParams
+from lamps_jax.sched.scheduler import Scheduler
 from tests.engine.helpers import Asked, ManualRunner, byte_tokenizer, counted, echo_tool, make_engine, run
 
 CALLS = tuple(f"[Echo({number}) ->{surplus}" for number in range(20) for surplus in ("", " ", "7]"))
 TOKENIZER = byte_tokenizer(*CALLS)
-MAX_MODEL_LEN, BLOCK_SIZE = 64, 4
+MAX_MODEL_LEN, BLOCK_SIZE, NUM_HOST_BLOCKS = 64, 4, 40
+SLOW_LINK, FAST_LINK = CostModel(1.0, 0.0, 0.0, 0.0, 0.5), CostModel(1.0, 0.1, 0.0, 0.0, 0.1)
+"""Steps that hide two copies, and ten or more."""
 
 
 @cache
@@ -37,9 +44,28 @@ def executor() -> JaxExecutor:
         max_position=MAX_MODEL_LEN,
     )
     limits = SchedulerConfig(token_budget=32, max_chunk_tokens=16, max_num_seqs=4, max_model_len=MAX_MODEL_LEN)
-    device = JaxExecutor(random_model(shape), EngineConfig(limits, BLOCK_SIZE, 65), num_blocks=65)
+    block_bytes = shape.num_layers * 2 * shape.hidden_size * BLOCK_SIZE * 4
+    config = EngineConfig(limits, BLOCK_SIZE, 65, host_kv_bytes=NUM_HOST_BLOCKS * block_bytes)
+    device = JaxExecutor(random_model(shape), config, num_blocks=65, transfer=TRANSFER)
     device.warm_up()
     return device
+
+
+class FlakyTransfer:
+    """Copies blocks, and fails every so often while it is told to."""
+
+    def __init__(self) -> None:
+        self.fails_every, self.num_failed, self._count = 0, 0, 0
+
+    def __call__(self, blocks: tuple[jax.Array, ...], target: Sharding) -> Any:
+        self._count += 1
+        if self.fails_every and self._count % self.fails_every == 0:
+            self.num_failed += 1
+            raise MemoryError("no pinned memory is left")
+        return jax.device_put(blocks, target)
+
+
+TRANSFER = FlakyTransfer()
 
 
 @dataclass(frozen=True)
@@ -64,9 +90,9 @@ def served(
     runner: ManualRunner | None = None,
     steps_apart: int = 0,
     num_blocks: int = 65,
-    **limits: int | str,
-) -> tuple[list[Told], int, int]:
-    """What each question yields when they are served together; preemptions; executions of the tool."""
+    **options: Any,
+) -> tuple[list[Told], Scheduler]:
+    """What each question yields when they are served together, and the scheduler that did it."""
     tool = echo_tool(lambda text: f"<{text}>")
     engine = make_engine(
         TOKENIZER,
@@ -75,7 +101,7 @@ def served(
         runner=runner,
         num_blocks=num_blocks,
         block_size=BLOCK_SIZE,
-        **({"max_model_len": MAX_MODEL_LEN, "max_chunk_tokens": 16} | limits),
+        **({"max_model_len": MAX_MODEL_LEN, "max_chunk_tokens": 16} | options),
     )
     asked, requests = [], []
     for question in questions:
@@ -96,12 +122,12 @@ def served(
         if request is not None
     ]
     assert len(counted(tool)) == sum(len(one.results) for one in told)
-    return told, engine.scheduler.num_preemptions, len(counted(tool))
+    return told, engine.scheduler
 
 
 @cache
 def alone(question: Question) -> Told:
-    return served([question])[0][0]
+    return served([question], prefix_cache=False)[0][0]
 
 
 def some_questions(seed: int, count: int) -> list[Question]:
@@ -131,9 +157,38 @@ def test_a_batch_of_many_yields_what_each_yields_alone():
 @pytest.mark.parametrize("system", SYSTEMS)
 @pytest.mark.parametrize("delay_polls", [0, 5])
 def test_a_tiny_pool_yields_what_a_large_one_does_under_every_system(system: str, delay_polls: int):
-    told, num_preemptions, _ = served(CROWD, runner=ManualRunner(delay_polls), policy=system, num_blocks=18)
+    told, scheduler = served(CROWD, runner=ManualRunner(delay_polls), policy=system, num_blocks=18)
     assert told == [alone(question) for question in CROWD]
-    assert num_preemptions > 0
+    assert scheduler.num_preemptions > 0
+
+
+@pytest.mark.parametrize("system", ["preserve", "swap"])
+@pytest.mark.parametrize("cost_model", [None, SLOW_LINK], ids=["unlimited", "slow link"])
+def test_blocks_that_went_to_the_host_and_back_yield_what_they_did_before(system: str, cost_model: CostModel | None):
+    told, scheduler = served(
+        CROWD, runner=ManualRunner(5), policy=system, num_blocks=18, num_host_blocks=NUM_HOST_BLOCKS, cost_model=cost_model
+    )
+    assert told == [alone(question) for question in CROWD]
+    assert scheduler.memory.num_swapped_out_blocks > 10
+    assert scheduler.memory.num_swapped_in_blocks > 5
+
+
+def test_copies_that_fail_cost_time_and_change_nothing():
+    TRANSFER.fails_every, before = 3, TRANSFER.num_failed
+    try:
+        told, _ = served(CROWD, runner=ManualRunner(5), policy="swap", num_blocks=18, num_host_blocks=NUM_HOST_BLOCKS)
+    finally:
+        TRANSFER.fails_every = 0
+    assert told == [alone(question) for question in CROWD]
+    assert TRANSFER.num_failed - before > 5
+
+
+def test_requests_with_the_same_beginning_share_blocks_and_yield_what_each_yields_alone():
+    beginning = CROWD[0].prompt
+    family = [Question(beginning + question.prompt, question.sampling) for question in CROWD]
+    told, scheduler = served(family, steps_apart=2)
+    assert told == [served([question], prefix_cache=False)[0][0] for question in family]
+    assert scheduler.memory.num_found_tokens > 50
 
 
 @pytest.mark.parametrize("max_chunk_tokens", [1, 2, 3, 7, 16])
@@ -169,7 +224,7 @@ def test_the_same_seed_draws_the_same_and_another_seed_something_else():
     assert first.token_ids != other.token_ids
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
     system=st.sampled_from(list(SYSTEMS)),
@@ -179,6 +234,11 @@ def test_the_same_seed_draws_the_same_and_another_seed_something_else():
     spare_budget=st.integers(0, 28),
     steps_apart=st.integers(0, 6),
     delay_polls=st.integers(0, 9),
+    num_host_blocks=st.just(0) | st.integers(1, NUM_HOST_BLOCKS),
+    cost_model=st.sampled_from([None, SLOW_LINK, FAST_LINK]),
+    prefix_cache=st.booleans(),
+    preserve_limit_s=st.sampled_from([None, 0.0, 0.5]),
+    fails_every=st.sampled_from([0, 0, 2, 5]),
 )
 @pytest.mark.slow
 def test_no_interleaving_changes_a_token(
@@ -190,16 +250,30 @@ def test_no_interleaving_changes_a_token(
     spare_budget: int,
     steps_apart: int,
     delay_polls: int,
+    num_host_blocks: int,
+    cost_model: CostModel | None,
+    prefix_cache: bool,
+    preserve_limit_s: float | None,
+    fails_every: int,
 ):
     questions = some_questions(seed, 5)
-    told, _, _ = served(
-        questions,
-        runner=ManualRunner(delay_polls),
-        steps_apart=steps_apart,
-        policy=system,
-        num_blocks=num_blocks,
-        max_chunk_tokens=max_chunk_tokens,
-        max_num_seqs=max_num_seqs,
-        token_budget=max_num_seqs + spare_budget,
-    )
-    assert told == [alone(question) for question in questions]
+    undisturbed = [alone(question) for question in questions]
+    TRANSFER.fails_every = fails_every
+    try:
+        told, _ = served(
+            questions,
+            runner=ManualRunner(delay_polls),
+            steps_apart=steps_apart,
+            policy=system,
+            num_blocks=num_blocks,
+            max_chunk_tokens=max_chunk_tokens,
+            max_num_seqs=max_num_seqs,
+            token_budget=max_num_seqs + spare_budget,
+            num_host_blocks=num_host_blocks,
+            cost_model=cost_model,
+            prefix_cache=prefix_cache,
+            preserve_limit_s=preserve_limit_s,
+        )
+    finally:
+        TRANSFER.fails_every = 0
+    assert told == undisturbed

@@ -10,7 +10,7 @@ sizes = st.integers(0, 5000)
 
 
 def test_infercepts_constants_for_gpt_j_come_out_in_tokens():
-    """Its code has t_in = a S + b + F / 2 and t_out = (1 + a) S + b - F / 2 with a = 0.00462, b = 108.99, at S = 384: N is 605."""
+    """Its code has t_in = a S + b + F / 2 and t_out = (1 + a) S + b - F / 2; a = 0.00462, b = 108.99, S = 384 make N = 605."""
     limit = 605
     for new, free in ((384, 0), (384, 100), (384, 700)):
         budget = swap_budget(limit, new, free)
