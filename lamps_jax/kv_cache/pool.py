@@ -75,18 +75,20 @@ def write(
 def gather_blocks(pool: Pool, block_ids: Int[Array, " blocks"]) -> tuple[Array, ...]:
     """Each of the blocks as one array, `[2 * layers, heads, block_size, head_dim]`: of every layer its keys, then its values."""
     arrays = [array for layer in pool for array in layer]
-    return tuple(
-        jnp.concatenate([lax.dynamic_slice_in_dim(array, block_ids[at], 1) for array in arrays])
-        for at in range(block_ids.shape[0])
-    )
+    # The barrier keeps XLA from gathering anew for each block: a fifth faster on a CPU, but five times as long to compile.
+    rows = lax.optimization_barrier(jnp.stack([jnp.take(array, block_ids, axis=0, mode="clip") for array in arrays], axis=1))
+    return tuple(rows[at] for at in range(block_ids.shape[0]))
 
 
 def scatter_blocks(pool: Pool, blocks: tuple[Array, ...], block_ids: Int[Array, " blocks"]) -> Pool:
     """The pool with what `gather_blocks` gave at `block_ids`, no two of which are the same; in place when donated."""
 
+    # One stack of whole blocks: without the barrier XLA would make each layer's own stack of slices, which a CPU takes seconds a
+    # layer to compile.
+    rows = lax.optimization_barrier(jnp.stack(blocks))
+
     def placed(array: Array, row: int) -> Array:
-        rows = jnp.stack([block[row] for block in blocks])
-        return array.at[block_ids].set(rows, mode="promise_in_bounds", unique_indices=True)
+        return array.at[block_ids].set(rows[:, row], mode="promise_in_bounds", unique_indices=True)
 
     return tuple((placed(keys, 2 * layer), placed(values, 2 * layer + 1)) for layer, (keys, values) in enumerate(pool))
 
