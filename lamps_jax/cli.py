@@ -263,7 +263,12 @@ def doctor(
     from lamps_jax.doctor.examination import examine, exit_status, show
     from lamps_jax.engine.build import model_directory
 
-    scheduler = SchedulerConfig(max_model_len=max_model_len, max_num_seqs=max_num_seqs, token_budget=max(512, max_num_seqs))
+    scheduler = SchedulerConfig(
+        max_model_len=max_model_len,
+        max_chunk_tokens=max(1, min(256, max_model_len)),
+        max_num_seqs=max_num_seqs,
+        token_budget=max(512, max_num_seqs),
+    )
     config = EngineConfig(scheduler, num_blocks=kv_blocks, host_kv_bytes=host_kv_bytes, dtype=dtype, load_format=load_format)
     with terminal.progress_bar() as progress:
         document = examine(
