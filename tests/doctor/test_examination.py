@@ -1,13 +1,15 @@
 """The command prints a line or one document, and its exit status says how it went."""
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import typer.main
 
-from lamps_jax.cli import main
+from lamps_jax.cli import app, main
 from lamps_jax.doctor import machine, rates
 from lamps_jax.doctor.check import Check, Status, guarded
 from lamps_jax.doctor.examination import show
@@ -15,6 +17,7 @@ from lamps_jax.doctor.served_model import is_poor
 from lamps_jax.engine.measure import Fit, Point
 from lamps_jax.models.weights import save_hf_directory
 from lamps_jax.sched.cost_model import CostModel
+from tests.docs.markdown import blocks
 from tests.factories import gptj_config, lively_model
 
 ROOT = Path(__file__).parents[2]
@@ -146,3 +149,17 @@ def test_command_prints_one_document_and_progress_elsewhere(directory: Path) -> 
     document = json.loads(done.stdout)
     assert document["profile"]["cost_model"]["swap_base_s"] is None
     assert {check["name"]: check["status"] for check in document["checks"]}["KV round trip"] == "warn"
+
+
+def test_document_about_the_doctor_has_every_line_and_only_commands_that_there_are() -> None:
+    document = ROOT / "docs" / "doctor.md"
+    rows = [
+        line.split("|")[1].strip() for line in document.read_text().split("## Comparing")[0].splitlines() if line.startswith("|")
+    ]
+    assert rows[2:] == NAMES
+    commands = [line.split(" > ")[0] for block in blocks(document, "bash") for line in block.splitlines()]
+    assert len(commands) == 4
+    for command in commands:
+        program, name, *options = shlex.split(command)
+        assert (program, name) == ("lamps-jax", "doctor")
+        typer.main.get_command(app).commands["doctor"].make_context(name, options)  # raises what a wrong option raises
