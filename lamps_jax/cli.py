@@ -51,7 +51,36 @@ PolicyOption = Annotated[
 MaxModelLenOption = Annotated[
     int, typer.Option(help="Most tokens of one request, prompt and results included; at most the model's context.")
 ]
-KvBlocksOption = Annotated[int | None, typer.Option(help="KV blocks of 16 tokens; by default enough for every running request.")]
+KvBlocksOption = Annotated[
+    int | None,
+    typer.Option(help="KV blocks of 16 tokens; by default as many as every running request can use, as far as memory allows."),
+]
+KvFractionOption = Annotated[
+    float | None, typer.Option(help="Instead of --kv-blocks: share of the memory that is free beside the weights, 0 to 1.")
+]
+HostKvBytesOption = Annotated[
+    str,
+    typer.Option(
+        metavar="BYTES",
+        help="Host memory for KV blocks that are swapped out, in bytes or like 512M, 8G (powers of 1024); 0 for none.",
+    ),
+]
+AttentionOption = Annotated[
+    str,
+    typer.Option(
+        help="Attention backend: 'auto' takes the fastest that passes its self-test; reference, xla, pallas_gpu, pallas_tpu."
+    ),
+]
+PrefixCacheOption = Annotated[
+    bool, typer.Option("--prefix-cache/--no-prefix-cache", help="Whether KV blocks are found again by their content.")
+]
+EvictionOption = Annotated[
+    str, typer.Option(help="Which cached block goes first: 'cost' the cheapest to lose, 'lru' the one used longest ago.")
+]
+PreserveLimitOption = Annotated[
+    float | None,
+    typer.Option(metavar="SECONDS", help="How long a call may keep blocks on the device; by default as long as it takes."),
+]
 MaxNumSeqsOption = Annotated[int, typer.Option(help="Most requests running at once.")]
 CacheOption = Annotated[str, typer.Option(help="Directory of compiled programs; '' for none.")]
 TensorParallelOption = Annotated[
@@ -106,6 +135,12 @@ def generate(
     policy: PolicyOption = "preserve",
     max_model_len: MaxModelLenOption = 1024,
     kv_blocks: KvBlocksOption = None,
+    kv_fraction: KvFractionOption = None,
+    host_kv_bytes: HostKvBytesOption = "0",
+    attention: AttentionOption = "auto",
+    prefix_cache: PrefixCacheOption = True,
+    eviction: EvictionOption = "cost",
+    preserve_limit_s: PreserveLimitOption = None,
     compile_cache: CacheOption = COMPILE_CACHE,
     tensor_parallel: TensorParallelOption = 1,
     quantize: QuantizeOption = None,
@@ -129,10 +164,16 @@ def generate(
         max_tokens=max_tokens, temperature=temperature, top_p=top_p, top_k=top_k, seed=seed,
         stop=tuple(stop or ()), ignore_eos=ignore_eos,
     )  # fmt: skip
-    scheduler = SchedulerConfig(policy=policy, max_model_len=max_model_len, max_num_seqs=1, max_chunk_tokens=64)
+    scheduler = SchedulerConfig(
+        policy=policy, max_model_len=max_model_len, max_num_seqs=1, max_chunk_tokens=64,
+        prefix_cache=prefix_cache, eviction=eviction, preserve_limit_s=preserve_limit_s,
+    )  # fmt: skip
     config = EngineConfig(
         scheduler,
         num_blocks=kv_blocks,
+        kv_fraction=kv_fraction,
+        host_kv_bytes=_bytes(host_kv_bytes),
+        attention=attention,
         dtype=dtype,
         compile_cache=compile_cache,
         tensor_parallel=tensor_parallel,
@@ -163,6 +204,12 @@ def serve(
     max_model_len: MaxModelLenOption = 1024,
     max_num_seqs: MaxNumSeqsOption = 16,
     kv_blocks: KvBlocksOption = None,
+    kv_fraction: KvFractionOption = None,
+    host_kv_bytes: HostKvBytesOption = "0",
+    attention: AttentionOption = "auto",
+    prefix_cache: PrefixCacheOption = True,
+    eviction: EvictionOption = "cost",
+    preserve_limit_s: PreserveLimitOption = None,
     compile_cache: CacheOption = COMPILE_CACHE,
     tensor_parallel: TensorParallelOption = 1,
     quantize: QuantizeOption = None,
@@ -184,11 +231,15 @@ def serve(
 
     system_named(policy)
     scheduler = SchedulerConfig(
-        policy=policy, max_model_len=max_model_len, max_num_seqs=max_num_seqs, token_budget=max(512, max_num_seqs)
-    )
+        policy=policy, max_model_len=max_model_len, max_num_seqs=max_num_seqs, token_budget=max(512, max_num_seqs),
+        prefix_cache=prefix_cache, eviction=eviction, preserve_limit_s=preserve_limit_s,
+    )  # fmt: skip
     config = EngineConfig(
         scheduler,
         num_blocks=kv_blocks,
+        kv_fraction=kv_fraction,
+        host_kv_bytes=_bytes(host_kv_bytes),
+        attention=attention,
         dtype=dtype,
         compile_cache=compile_cache,
         tensor_parallel=tensor_parallel,
@@ -278,6 +329,14 @@ def doctor(
     if json_output:
         sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
     raise typer.Exit(exit_status(document))
+
+
+def _bytes(text: str) -> int:
+    """A number of bytes like 1073741824, 512M or 8G."""
+    digits, unit = (text[:-1], text[-1].upper()) if text[-1:].isalpha() else (text, "")
+    if not digits.isdigit() or unit not in ("", "K", "M", "G", "T"):
+        raise ValueError(f"--host-kv-bytes must be bytes, or a number with K, M, G or T behind it, got {text!r}")
+    return int(digits) * 1024 ** " KMGT".index(unit or " ")
 
 
 def _processes(

@@ -14,6 +14,11 @@ class SchedulerConfig:
         max_num_seqs: Most requests running at once.
         max_model_len: Most tokens of one request, prompt and results included.
         max_calls: Most API calls of one request; further ones get an error as their result.
+        prefix_cache: Whether full blocks can be found again by their content, by the same request or another.
+        eviction: Which cached block goes first: "cost" the one that is cheapest to lose, "lru" the one held longest ago.
+        cache_decay_s: With "cost": after how long without use a block is worth half.
+        preserve_limit_s: How long a call may keep blocks on the device under `preserve` before they are swapped out or discarded;
+            None for as long as it takes.
     """
 
     policy: str = "preserve"
@@ -22,6 +27,10 @@ class SchedulerConfig:
     max_num_seqs: int = 32
     max_model_len: int = 1024
     max_calls: int = 16
+    prefix_cache: bool = True
+    eviction: str = "cost"
+    cache_decay_s: float = 60.0
+    preserve_limit_s: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("token_budget", "max_chunk_tokens", "max_num_seqs", "max_model_len"):
@@ -29,6 +38,12 @@ class SchedulerConfig:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         if self.max_calls < 0:
             raise ValueError(f"max_calls must be 0 or more, got {self.max_calls}")
+        if self.eviction not in ("cost", "lru"):
+            raise ValueError(f"eviction must be cost or lru, got {self.eviction!r}")
+        if not self.cache_decay_s > 0:
+            raise ValueError(f"cache_decay_s must be positive, got {self.cache_decay_s}")
+        if self.preserve_limit_s is not None and not self.preserve_limit_s >= 0:
+            raise ValueError(f"preserve_limit_s must be 0 or more, or left out, got {self.preserve_limit_s}")
         if self.token_budget < self.max_num_seqs:
             raise ValueError(
                 f"token_budget must let every running request decode, got {self.token_budget} for {self.max_num_seqs} requests; "
@@ -42,7 +57,9 @@ class EngineConfig:
 
     Attributes:
         block_size: Tokens in one KV block.
-        num_blocks: Blocks in the pool, the null block included; None sizes it so that every running request may be full.
+        num_blocks: Blocks in the pool, the null block included; None lets `kv_fraction` or the free memory decide.
+        kv_fraction: Share of the memory that is free beside the weights for the pool; None for as much as every running request
+            can use, if it is there.
         host_kv_bytes: Bytes of host memory for blocks that are swapped out; 0 for none.
         attention: Name of the attention backend; "auto" takes the fastest that passes its self-test on this platform.
         dtype: Type of the weights' matrices: float32, bfloat16 or float16.
@@ -55,6 +72,7 @@ class EngineConfig:
     scheduler: SchedulerConfig = SchedulerConfig()
     block_size: int = 16
     num_blocks: int | None = None
+    kv_fraction: float | None = None
     host_kv_bytes: int = 0
     attention: str = "auto"
     dtype: str = "float32"
@@ -71,6 +89,10 @@ class EngineConfig:
                 f"{self.num_blocks} KV blocks of {self.block_size} tokens (one of them unusable) cannot hold one request of "
                 f"max_model_len {self.scheduler.max_model_len}; use at least {self.min_num_blocks} blocks or lower max_model_len"
             )
+        if self.kv_fraction is not None and not 0.0 < self.kv_fraction <= 1.0:
+            raise ValueError(f"kv_fraction must be above 0 and at most 1, got {self.kv_fraction}")
+        if self.kv_fraction is not None and self.num_blocks is not None:
+            raise ValueError("num_blocks and kv_fraction both size the pool; give one of them")
         if self.host_kv_bytes < 0:
             raise ValueError(f"host_kv_bytes must be 0 (none) or more, got {self.host_kv_bytes}")
         if self.dtype not in ("float32", "bfloat16", "float16"):

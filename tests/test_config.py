@@ -18,11 +18,14 @@ def test_limit_of_the_scheduler_must_be_positive(name: str, value: int) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"eviction": "fifo"}, "eviction must be cost or lru, got 'fifo'"),
+        ({"cache_decay_s": 0.0}, "cache_decay_s must be positive, got 0.0"),
+        ({"preserve_limit_s": -1.0}, "preserve_limit_s must be 0 or more, or left out, got -1.0"),
         ({"max_calls": -1}, "max_calls must be 0 or more, got -1"),
         ({"token_budget": 7, "max_num_seqs": 8}, "got 7 for 8 requests; raise token_budget or lower max_num_seqs"),
     ],
 )
-def test_scheduler_config_names_what_is_wrong(changes: dict[str, int], message: str) -> None:
+def test_scheduler_config_names_what_is_wrong(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SchedulerConfig(**changes)
 
@@ -32,6 +35,10 @@ def test_scheduler_config_names_what_is_wrong(changes: dict[str, int], message: 
     [
         ({"block_size": 0}, "block_size must be positive, got 0"),
         ({"dtype": "int8"}, "dtype must be float32, bfloat16 or float16, got 'int8'"),
+        ({"kv_fraction": 0.0}, "kv_fraction must be above 0 and at most 1, got 0.0"),
+        ({"kv_fraction": 1.5}, "kv_fraction must be above 0 and at most 1, got 1.5"),
+        ({"kv_fraction": 0.5, "num_blocks": 100}, "num_blocks and kv_fraction both size the pool; give one of them"),
+        ({"host_kv_bytes": -1}, r"host_kv_bytes must be 0 \(none\) or more, got -1"),
         ({"tensor_parallel": 0}, "tensor_parallel must be positive, got 0"),
         ({"quantize": "int4"}, "quantize must be int8 or left out, got 'int4'"),
         ({"load_format": "npz"}, "load_format must be auto or dummy, got 'npz'"),

@@ -8,7 +8,7 @@ import json
 import re
 import sys
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +28,7 @@ from lamps_jax.models.rope import Rope
 from lamps_jax.models.sharding import REPLICATED, join_shards, parameter_shardings, tensor_parallel_mesh, whole_logits
 from lamps_jax.models.tokenizer import Tokenizer
 from lamps_jax.models.weights import bind
+from lamps_jax.sched.plan import BlockCopy, StepPlan
 from lamps_jax.sched.request import SamplingParams
 from tests.factories import engine_config, gptj_config, tiny_tokenizer
 
@@ -121,7 +122,38 @@ def observe(case: Case, size: int, model: LoadedModel, compilations: list[str]) 
         "pool_split": executor._pool[0][0].sharding.shard_shape(executor._pool[0][0].shape)[1],
         "weight_bytes": executor.weight_bytes_per_device,
     }
-    return seen | ({"programs": programs(executor, model)} if size == case.counted else {})
+    return seen | ({"programs": programs(executor, model), "swap": swap(model)} if size == case.counted else {})
+
+
+def swap(model: LoadedModel) -> dict[str, Any]:
+    """What becomes of blocks that go to the host and come back in another order."""
+    executor = JaxExecutor(model, replace(CONFIG, host_kv_bytes=10**6), num_blocks=33)
+    rng, count = np.random.default_rng(5), 4
+    arrays, structure = jax.tree.flatten(executor._pool)
+    noise = [rng.integers(0, 2**32, array.shape, np.uint32).view(np.float32) for array in arrays]
+    executor._pool = jax.tree.unflatten(structure, [
+        jax.jit(jnp.copy)(jax.device_put(bits, array.sharding)) for bits, array in zip(noise, arrays, strict=True)
+    ])  # fmt: skip
+    layout = pool_layout(executor)
+    executor.submit(StepPlan(0, swap_outs=tuple(BlockCopy(1 + at, at) for at in range(count))))
+    executor.submit(StepPlan(1, swap_ins=tuple(BlockCopy(20 - at, at) for at in range(count))))
+    executor.submit(StepPlan(2))
+    for bits in noise:
+        bits[20 : 20 - count : -1] = bits[1 : 1 + count]
+    pool, ids = executor._pool, np.arange(count, dtype=np.int32)
+    kept: Any = executor.host_pool._blocks[0]
+    out, back = (cast(Any, program) for program in (executor.programs.swap_out, executor.programs.swap_in))
+    gathering = out.lower(pool, ids).compile()
+    scattering = back.lower(pool, jax.device_put(out(pool, ids), pool[0][0].sharding), ids).compile()
+    return {
+        "bits_are_right": all(
+            np.asarray(array).tobytes() == bits.tobytes() for array, bits in zip(jax.tree.leaves(pool), noise, strict=True)
+        ),
+        "pool_stays": pool_layout(executor) == layout,
+        "kept_in": kept.sharding.memory_kind,
+        "kept_heads": kept.sharding.shard_shape(kept.shape)[1],
+        "collectives": [match[3] for program in (gathering, scattering) for match in COLLECTIVE.finditer(program.as_text())],
+    }
 
 
 def pool_layout(executor: JaxExecutor) -> list[tuple[str, int]]:

@@ -55,7 +55,11 @@ def test_an_address_may_be_of_version_6() -> None:
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from(["prefill", "decode"]), st.lists(st.integers(0, 5), min_size=1, max_size=2), st.integers(0, 99))
+        st.tuples(
+            st.sampled_from(["prefill", "decode", "swap_out", "bring", "swap_in"]),
+            st.lists(st.integers(0, 5), min_size=1, max_size=2),
+            st.integers(0, 99),
+        )
     )
 )
 def test_a_message_says_what_was_put_into_it(plan: list[tuple[str, list[int], int]]) -> None:
@@ -220,6 +224,54 @@ def test_one_of_several_processes_must_be_told_where_the_others_are() -> None:
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert done.stderr.endswith("; give --coordinator-address, --num-processes and --process-id\n")
+
+
+SWAPPING = """
+import sys
+from lamps_jax.engine.distributed import Processes, joined
+from lamps_jax.sched.plan import BlockCopy, Decode, PrefillChunk, StepPlan
+from lamps_jax.sched.request import SamplingParams
+
+HOME, ELSEWHERE, TEXT = list(range(1, 17)), list(range(40, 24, -1)), [*range(60, 90)]
+
+
+def prefill(tokens, blocks, slot, start=0):
+    return StepPlan(0, (PrefillChunk("r", slot, tokens, start, blocks, SamplingParams(), sample=True, ban_eos=False),))
+
+
+def decode(blocks, slot):
+    return StepPlan(0, decodes=(Decode("r", slot, 7, 30, blocks, ban_eos=False),))
+
+
+with joined(Processes(sys.argv[2], int(sys.argv[4]), int(sys.argv[6]))) as leads:
+    from lamps_jax.engine.jax_executor import JaxExecutor
+    from lamps_jax.models.sharding import tensor_parallel_mesh
+    from tests.engine.tensor_parallel_program import on
+    from tests.factories import engine_config, gptj_config, lively_model
+
+    model = lively_model(gptj_config(num_layers=1))
+    config = engine_config(max_num_seqs=2, max_chunk_tokens=32, max_model_len=64, host_kv_bytes=2**15)
+    executor = JaxExecutor(on(tensor_parallel_mesh(2, model.config), model), config, num_blocks=49)
+    if not leads:
+        sys.exit(0 if executor.follow() else 1)
+    executor.submit(prefill(TEXT, HOME, 0))
+    expected = executor.collect(executor.submit(decode(HOME, 0)))
+    executor.submit(StepPlan(0, swap_outs=tuple(map(BlockCopy, HOME, range(16)))))
+    executor.submit(prefill(TEXT[::-1], HOME, 0))
+    executor.submit(prefill([1], ELSEWHERE, 1, start=63))
+    executor.submit(StepPlan(0, swap_ins=tuple(map(BlockCopy, ELSEWHERE, range(16)))))
+    swapped = executor.collect(executor.submit(decode(ELSEWHERE, 1)))
+    overwritten = executor.collect(executor.submit(decode(HOME, 0)))
+    print(expected.sampled == swapped.sampled != overwritten.sampled)
+"""
+
+
+@pytest.mark.slow
+def test_each_process_keeps_its_share_of_the_swapped_blocks() -> None:
+    with pair(SWAPPING, []) as (leader, follower):
+        (printed, said), (_, also_said) = leader.communicate(timeout=280), follower.communicate(timeout=60)
+    assert (leader.returncode, follower.returncode) == (0, 0), said + also_said
+    assert printed == "True\n"
 
 
 JOINING = """

@@ -114,6 +114,19 @@ def test_the_pool_is_updated_in_place(name: str, program: str, seen: Seen) -> No
     assert there["programs"][program]["aliased_bytes"] == there["pool_bytes"] + last_tokens
 
 
+@pytest.mark.parametrize("name", COUNTED)
+def test_each_device_swaps_its_own_heads_with_no_word_to_the_others(name: str, seen: Seen) -> None:
+    size = CASES[name].counted
+    assert size is not None
+    assert seen[name][str(size)]["swap"] == {
+        "bits_are_right": True,
+        "pool_stays": True,
+        "kept_in": "pinned_host",
+        "kept_heads": CASES[name].config.num_kv_heads // size,
+        "collectives": [],
+    }
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "largest"), [("bfloat16", 0.02), ("int8", 1e-5)])
 def test_rounded_weights_give_the_same_logits_on_four_devices(
