@@ -100,7 +100,7 @@ def test_failing_check_is_a_line_and_exit_status_1_and_the_others_are_made_all_t
     [
         (("--model", "/no/such/model"), "/no/such/model does not exist"),
         (("--dtype", "int3"), "dtype must be float32, bfloat16 or float16, got 'int3'"),
-        (("--host-kv-bytes", "-1"), "host_kv_bytes must be 0 (none) or more, got -1"),
+        (("--host-kv-bytes", "lots"), "--host-kv-bytes must be bytes, or a number with K, M, G or T behind it, got 'lots'"),
         (("--max-model-len", "0"), "max_model_len must be positive, got 0"),
         (("--reference", str(ROOT / "README.md")), "README.md is not a reference"),
         (("--wings",), "--wings"),

@@ -34,20 +34,23 @@ def compare(computed: Computed, monkeypatch: pytest.MonkeyPatch) -> Callable[[Pa
     return lambda path: list(check_reference(path, read_reference(path)))
 
 
-def test_file_that_does_not_exist_is_written_and_then_compares_equal(
-    tmp_path: Path, tiny_models: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, progress = tmp_path / "new" / "here.safetensors", []
+@pytest.mark.usefixtures("compare")
+def test_file_that_does_not_exist_is_written(tmp_path: Path, stored: Path) -> None:
+    path, progress = tmp_path / "new" / "there.safetensors", []
     (written,) = check_reference(path, None, progress=lambda done, total: progress.append((done, total)))
     assert written.status is Status.PASS and str(path) in written.detail
     assert progress == [(0, 2), (1, 2), (2, 2)]
-    checks = list(check_reference(path, read_reference(path)))
+    assert path.read_bytes() == stored.read_bytes()
+    assert [file.name for file in path.parent.iterdir()] == ["there.safetensors"]
+
+
+def test_computing_again_gives_every_bit_again(stored: Path) -> None:
+    checks = list(check_reference(stored, read_reference(stored)))
     assert [check.name for check in checks] == [f"reference: {TINY} float32", f"reference: {TINY} bfloat16"]
     for check in checks:
         assert check.status is Status.PASS
         assert check.data["max_absolute"] == check.data["max_relative"] == 0.0
         assert check.data["first_differing_token"] is None
-    assert [file.name for file in path.parent.iterdir()] == ["here.safetensors"]
 
 
 def test_file_holds_what_was_written_and_where(stored: Path, computed: Computed) -> None:
