@@ -8,17 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lamps_jax.doctor.logits import NUM_NEW_TOKENS, PromptLogits, logit_positions, prompt_logits
+from lamps_jax.doctor.logits import NUM_NEW_TOKENS, logit_positions, prompt_logits
 from lamps_jax.doctor.seeded_models import PROMPT_LENGTHS, prompts, seeded_model
 from lamps_jax.models.attention.reference import attend_within, causal_mask
 from lamps_jax.models.weights import bind
-from tests.doctor.conftest import TINY
+from tests.doctor.conftest import TINY, Computed, tiny_models_only
 
 
 @pytest.fixture(scope="module")
-def dense_logits(tiny_models: None) -> Callable[[list[int]], np.ndarray]:
+def dense_logits() -> Callable[[list[int]], np.ndarray]:
     """Scores of the token behind each of a text, computed at once."""
-    model, length = seeded_model(TINY, dtype="float32"), max(PROMPT_LENGTHS) + NUM_NEW_TOKENS
+    with tiny_models_only():
+        model, length = seeded_model(TINY, dtype="float32"), max(PROMPT_LENGTHS) + NUM_NEW_TOKENS
 
     @jax.jit
     def logits(token_ids: jax.Array) -> jax.Array:
@@ -30,22 +31,21 @@ def dense_logits(tiny_models: None) -> Callable[[list[int]], np.ndarray]:
     return lambda text: np.asarray(logits(np.array([text + [0] * (length - len(text))], np.int32)))
 
 
-def test_logits_are_those_of_the_whole_text_at_once(
-    computed: dict[tuple[str, str], list[PromptLogits]], dense_logits: Callable[[list[int]], np.ndarray]
-) -> None:
+def test_logits_are_those_of_the_whole_text_at_once(computed: Computed, dense_logits: Callable[[list[int]], np.ndarray]) -> None:
     for prompt, found in zip(prompts(), computed[TINY, "float32"], strict=True):
         whole = dense_logits(prompt + list(found.new_tokens[:-1]))
         expected = whole[[position - 1 for position in found.positions]]
         np.testing.assert_allclose(found.logits, expected, atol=1e-4 * np.abs(expected).max())
 
 
-def test_new_tokens_are_the_likeliest(computed: dict[tuple[str, str], list[PromptLogits]]) -> None:
+def test_new_tokens_are_the_likeliest(computed: Computed) -> None:
     for found in computed[TINY, "float32"]:
         assert found.logits[-NUM_NEW_TOKENS:].argmax(axis=1).tolist() == list(found.new_tokens)
         assert len(set(found.new_tokens)) > 1
 
 
-def test_new_tokens_may_be_those_of_another_run(computed: dict[tuple[str, str], list[PromptLogits]]) -> None:
+@pytest.mark.usefixtures("tiny_models")
+def test_new_tokens_may_be_those_of_another_run(computed: Computed) -> None:
     others = [tuple((token + 1) % 256 for token in found.new_tokens) for found in computed[TINY, "float32"]]
     forced = prompt_logits(TINY, dtype="float32", precise=True, new_tokens=others)
     for free, bound, other in zip(computed[TINY, "float32"], forced, others, strict=True):
@@ -58,11 +58,3 @@ def test_new_tokens_may_be_those_of_another_run(computed: dict[tuple[str, str], 
 def test_positions_are_the_ends_of_chunks_and_then_every_token() -> None:
     assert logit_positions(33) == (16, 32, 33, *range(34, 45))
     assert [len(logit_positions(length)) for length in PROMPT_LENGTHS] == [12, 12, 14, 17]
-
-
-def test_more_precise_products_are_the_same_on_a_cpu(computed: dict[tuple[str, str], list[PromptLogits]]) -> None:
-    if jax.default_backend() != "cpu":
-        pytest.skip("accelerators shorten the factors")
-    coarse = prompt_logits(TINY, dtype="float32", precise=False)
-    for left, right in zip(coarse, computed[TINY, "float32"], strict=True):
-        np.testing.assert_allclose(left.logits, right.logits, atol=1e-5)
