@@ -289,7 +289,8 @@ def doctor(
     max_model_len: MaxModelLenOption = 1024,
     max_num_seqs: MaxNumSeqsOption = 16,
     kv_blocks: KvBlocksOption = None,
-    host_kv_bytes: Annotated[int, typer.Option(help="Bytes of pinned host memory for swapped KV blocks; 0 for none.")] = 2**28,
+    host_kv_bytes: HostKvBytesOption = "256M",
+    attention: AttentionOption = "auto",
     load_format: LoadFormatOption = "auto",
     reference: Annotated[
         Path | None,
@@ -314,8 +315,20 @@ def doctor(
     from lamps_jax.doctor.examination import examine, exit_status, show
     from lamps_jax.engine.build import model_directory
 
-    scheduler = SchedulerConfig(max_model_len=max_model_len, max_num_seqs=max_num_seqs, token_budget=max(512, max_num_seqs))
-    config = EngineConfig(scheduler, num_blocks=kv_blocks, host_kv_bytes=host_kv_bytes, dtype=dtype, load_format=load_format)
+    scheduler = SchedulerConfig(
+        max_model_len=max_model_len,
+        max_chunk_tokens=max(1, min(256, max_model_len)),
+        max_num_seqs=max_num_seqs,
+        token_budget=max(512, max_num_seqs),
+    )
+    config = EngineConfig(
+        scheduler,
+        num_blocks=kv_blocks,
+        host_kv_bytes=_bytes(host_kv_bytes),
+        attention=attention,
+        dtype=dtype,
+        load_format=load_format,
+    )
     with terminal.progress_bar() as progress:
         document = examine(
             model_directory(model), config, reference=reference, progress=progress,

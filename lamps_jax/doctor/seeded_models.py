@@ -8,8 +8,6 @@ every bit from version to version, as it does not of its distributions.
 import hashlib
 import math
 from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -63,15 +61,17 @@ def seeded_parameter(name: str, shape: tuple[int, ...]) -> np.ndarray:
 def seeded_model(name: str, *, dtype: str) -> LoadedModel:
     """The model of `MODELS` called `name`, with matrices of `dtype`, on the default device; no token ends its texts."""
     config = MODELS[name]
-    build: Callable[..., Any] = next(
-        architecture.model for architecture in ARCHITECTURES.values() if architecture.config is type(config)
-    )
-    graph, abstract = abstract_parameters(partial(build, config, dtype=jnp.dtype(dtype), rngs=nnx.Rngs(0)))
+    build = _builder(config)
+    graph, abstract = abstract_parameters(lambda: build(config, dtype=jnp.dtype(dtype), rngs=nnx.Rngs(0)))
     weights = tuple(
         jax.device_put(seeded_parameter(f"{name}/{parameter}", wanted.shape).astype(wanted.dtype))
         for parameter, wanted in abstract.items()
     )
     return LoadedModel(name, graph, tuple(abstract), weights, config, eos_token_ids=())
+
+
+def _builder(config: ModelConfig) -> Callable[..., nnx.Module]:
+    return next(architecture.model for architecture in ARCHITECTURES.values() if architecture.config is type(config))
 
 
 def prompts() -> list[list[int]]:
@@ -81,7 +81,7 @@ def prompts() -> list[list[int]]:
 
 def fingerprint() -> str:
     """A digest of all weights and prompts: equal wherever the models are the same."""
-    digest = hashlib.sha256(repr((MODELS, prompts())).encode())
+    digest = hashlib.sha256(repr((list(MODELS), prompts())).encode())
     for name in MODELS:
         model = seeded_model(name, dtype="float32")
         for parameter, weight in zip(model.parameter_names, model.weights, strict=True):

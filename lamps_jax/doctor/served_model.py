@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,7 +14,7 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from lamps_jax.config import EngineConfig
 from lamps_jax.doctor.check import Check, Status
-from lamps_jax.engine.build import use_compile_cache
+from lamps_jax.engine.build import EMBEDDED_MODEL, sized, use_compile_cache
 from lamps_jax.engine.jax_executor import JaxExecutor, attention_shape
 from lamps_jax.engine.measure import Fit, Measurement, measure_cost_model
 from lamps_jax.models.attention.self_test import self_test_all
@@ -36,18 +36,17 @@ class ServedModel:
     """A model and the warm executor that `check_programs` leaves for the checks after it.
 
     Args:
-        config: As for the engine; the context is cut to the model's.
+        config: As for the engine, which sizes it the same way when the weights are there.
 
     Raises:
         CheckpointError: If `directory` does not hold a model that is known.
     """
 
     def __init__(self, directory: Path, config: EngineConfig, progress: Progress = lambda what, done, total: None):
-        limits = config.scheduler
-        longest = min(limits.max_model_len, read_model_config(directory).max_position)
-        self._config = replace(config, scheduler=replace(limits, max_model_len=longest))
-        self._num_blocks = config.num_blocks or limits.max_num_seqs * self._config.max_blocks_per_request + 1
+        read_model_config(directory)
+        self._config, self._num_blocks = config, 0
         self._directory, self._progress = directory, progress
+        self._name = "embedded" if directory == EMBEDDED_MODEL else directory.resolve().name
         self._model: LoadedModel | None = None
         self._executor: JaxExecutor | None = None
         self._measurement: Measurement | None = None
@@ -63,8 +62,11 @@ class ServedModel:
             progress=lambda done, total: self._progress("loading weights", done, total),
         )
         took, shape = time.perf_counter() - started, self._model.config
+        self._config = sized(self._config, shape)
+        assert self._config.num_blocks is not None
+        self._num_blocks = self._config.num_blocks
         detail = (
-            f"{self._model.name}: {type(shape).__name__.removesuffix('Config')}, {shape.num_layers} layers, head size "
+            f"{self._name}: {type(shape).__name__.removesuffix('Config')}, {shape.num_layers} layers, head size "
             f"{shape.head_dim}, {self._model.weight_bytes / 1e6:.1f} MB in {self._config.dtype}, loaded in {took:.2f} s"
         )
         return Check("model", Status.PASS, detail, {"weight_bytes": self._model.weight_bytes, "load_s": took})
@@ -81,8 +83,7 @@ class ServedModel:
         copying = [row["program"] for row in sizes if row["aliased_bytes"] < executor.kv_bytes_per_device]
         data = {"num_compiled": cold.misses, "cold_s": cold.seconds, "warm_s": warm.seconds, "programs": sizes}
         detail = (
-            f"{cold.misses} programs in {cold.seconds:.1f} s, from the cache in {warm.seconds:.1f} s; at most "
-            f"{max(row['code_bytes'] for row in sizes) / 1e6:.2f} MB of code and "
+            f"{cold.misses} programs ready in {cold.seconds:.1f} s, from the cache in {warm.seconds:.1f} s; at most "
             f"{max(row['temporary_bytes'] for row in sizes) / 1e6:.1f} MB beside the pool"
         )
         if copying:
@@ -177,7 +178,7 @@ class ServedModel:
             return None
         executor, size = self._executor, self._config.block_size
         return {
-            "model": self._model.name,
+            "model": self._name,
             "dtype": self._config.dtype,
             "cost_model": self._constants(self._measurement),
             "block_size": size,

@@ -79,7 +79,7 @@ def assemble_engine(
     progress: Progress = lambda what, done, total: None,
 ) -> Engine:
     """An engine for a model that is loaded already."""
-    config = _sized(config, model.config)
+    config = sized(config, model.config)
     executor = _warm_executor(model, config, progress)
     engine = Engine(
         scheduler=_scheduler(executor, config, progress),
@@ -128,7 +128,7 @@ def follow(directory: Path, config: EngineConfig, *, progress: Progress = lambda
         ConnectionError: If process 0 is gone without a word.
     """
     model = _load(directory, config, progress)
-    return _warm_executor(model, _sized(config, model.config), progress).follow()
+    return _warm_executor(model, sized(config, model.config), progress).follow()
 
 
 def check_devices(directory: Path, config: EngineConfig) -> None:
@@ -162,7 +162,7 @@ def _options(config: EngineConfig) -> dict[str, Any]:
     return options
 
 
-def _sized(config: EngineConfig, shape: ModelConfig) -> EngineConfig:
+def sized(config: EngineConfig, shape: ModelConfig) -> EngineConfig:
     """`config` with a context no longer than the model's, and a number of blocks.
 
     Of several processes each would find another amount of free memory, so there the memory decides nothing.
