@@ -33,23 +33,21 @@ def outcomes(results: tuple[SelfTest, ...]) -> set[str]:
     return {result.outcome for result in results}
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("name", ["xla", "reference"])
-def test_plain_backends_pass_on_grouped_heads_and_windows(name: str, dtype: str) -> None:
-    shape = replace(SHAPE, num_heads=6, windows=(None, 5), dtype=dtype)
-    results = self_test(name, shape)
+def test_plain_xla_passes_on_grouped_heads_and_windows() -> None:
+    results = self_test("xla", replace(SHAPE, num_heads=6, windows=(None, 5), dtype="bfloat16"))
     assert outcomes(results) == {"passed"}
     assert [result.case for result in results] == [
         "decode", "chunk", "chunk after a prefix", "decode, window 5", "chunk, window 5", "chunk after a prefix, window 5"
     ]  # fmt: skip
-    assert all(result.backend == name and result.max_error is not None and result.max_error < 1e-5 for result in results)
+    assert all(result.backend == "xla" and result.max_error is not None and result.max_error < 1e-5 for result in results)
 
 
-@pytest.mark.parametrize("changes", [{"max_blocks": 1, "max_batch": 1}, {"block_size": 1}, {"max_blocks": 300, "max_batch": 64}])
+@pytest.mark.parametrize("changes", [{"max_blocks": 1, "max_batch": 1}, {"max_blocks": 300, "max_batch": 64}])
 def test_table_may_be_as_narrow_or_as_wide_as_the_engine_s(changes: dict[str, int]) -> None:
     assert outcomes(self_test("xla", replace(SHAPE, **changes))) == {"passed"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "changes"),
     [
@@ -80,22 +78,21 @@ def test_backend_that_refuses_is_told_from_one_that_breaks() -> None:
     }
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_backend_that_misses_one_token_fails_with_its_error(dtype: str) -> None:
+def test_backend_that_misses_one_token_fails_with_its_error() -> None:
     def forgetful(q: Any, blocks: Any, table: Any, positions: Any, window: int | None = None) -> Any:
         return xla.paged_attention(q, blocks, table, jnp.maximum(positions - 1, 0), window)
 
-    for result in self_test("xla", replace(SHAPE, dtype=dtype), load=always(forgetful)):
+    for result in self_test("xla", replace(SHAPE, dtype="bfloat16"), load=always(forgetful)):
         assert result.outcome == "failed" and result.max_error is not None and result.max_error > 0.05
         assert result.detail.startswith("off by")
 
 
-def test_backend_that_does_not_heed_the_window_fails_there_alone() -> None:
+def test_backend_that_does_not_heed_the_window_fails_though_the_window_is_wider_than_any_case() -> None:
     def unbounded(*arguments: Any, window: int | None = None) -> Any:
         return xla.paged_attention(*arguments)
 
-    results = self_test("xla", replace(SHAPE, windows=(None, 4096)), load=always(unbounded))
-    assert [result.outcome for result in results] == ["passed"] * 3 + ["failed"] * 3
+    results = self_test("xla", replace(SHAPE, windows=(4096,)), load=always(unbounded))
+    assert [result.outcome for result in results] == ["failed"] * 3
 
 
 def test_numbers_that_are_not_finite_fail_even_in_padding_rows() -> None:
@@ -117,7 +114,7 @@ def test_backend_whose_module_does_not_import_fails() -> None:
 
 
 def test_kernels_of_other_platforms_are_refused_in_words() -> None:
-    results = self_test_all(SHAPE)
+    results = self_test_all(replace(SHAPE, max_blocks=1, max_batch=1))
     assert {result.backend for result in results} == set(BACKENDS)
     details = {result.backend: result.detail for result in results if result.outcome == "refused"}
     assert details == {
