@@ -251,7 +251,7 @@ def _load_tile(
 
 def _dot(a: Array, b: Array, *, trans_b: bool = False) -> Array:
     """A product on the tensor cores, in full float32 where the operands are."""
-    return pl.dot(a, b, trans_b=trans_b, precision=lax.Precision.HIGHEST if a.dtype == jnp.float32 else None)
+    return plgpu.dot(a, b, trans_b=trans_b, precision=lax.Precision.HIGHEST if a.dtype == jnp.float32 else None)
 
 
 def _store(

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from lamps_jax.models.attention.reference import attend_within, causal_mask, dense_attention
+from lamps_jax.models.attention.reference import attend_within, causal_mask, dense_attention, paged_attention
+from tests.models.attention.paged_case import Case
 
 
 def random(*shape: int, seed: int = 0) -> np.ndarray:
@@ -40,6 +41,15 @@ def test_causal_attention_is_that_of_pytorch() -> None:
     expected = torch.nn.functional.scaled_dot_product_attention(*swapped, is_causal=True).transpose(1, 2)
     np.testing.assert_allclose(ours, expected.numpy(), atol=1e-5)
     assert kv is None
+
+
+@pytest.mark.parametrize(("window", "storage"), [(None, "float32"), (6, "float32"), (None, "uint16")])
+def test_paged_attention_is_that_over_the_same_tokens_in_one_piece(window: int | None, storage: str) -> None:
+    dtype = "bfloat16" if storage == "uint16" else storage
+    case = Case.random(
+        [17, 4], queries=3, block_size=4, kv_heads=2, group=2, head_dim=8, seed=0, max_length=20, dtype=dtype, storage=storage
+    )
+    np.testing.assert_allclose(case.paged(paged_attention, window), case.dense(window), atol=1e-5)
 
 
 def test_large_scores_stay_finite() -> None:
