@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import NamedSharding
 
 from lamps_jax.config import EngineConfig
 from lamps_jax.engine.batch import BatchBuilder
@@ -50,7 +50,7 @@ class JaxExecutor:
         smallest = 2 if jax.default_backend() == "cpu" and config.dtype == "bfloat16" else 1
         self._batches = BatchBuilder(config, smallest_decode_batch=smallest)
         self._weights = model.weights
-        layout, shape = _layout(model), model.config
+        layout, shape = layout_of(model), model.config
         # Placed from the start like what the programs return: where an array may lie anywhere, it has a compilation of its own.
         one_device = model.weights[0].sharding
         self._pool = allocate(
@@ -122,11 +122,10 @@ class JaxExecutor:
         return sampled
 
 
-def _layout(model: LoadedModel) -> Layout | None:
+def layout_of(model: LoadedModel) -> Layout | None:
     """The mesh that the weights are sharded over, and how; None if they are on one device."""
     mesh, specs = None, {}
     for name, weight in zip(model.parameter_names, model.weights, strict=True):
         if isinstance(weight.sharding, NamedSharding):
-            assert isinstance(weight.sharding.mesh, Mesh)
             mesh, specs[name] = weight.sharding.mesh, weight.sharding.spec
     return Layout(mesh, specs) if mesh else None
