@@ -15,7 +15,7 @@ from lamps_jax.config import EngineConfig, SchedulerConfig
 from lamps_jax.engine.batch import BatchBuilder
 from lamps_jax.engine.step import make_programs
 from lamps_jax.kv_cache.pool import Pool, allocate
-from lamps_jax.models.attention.select import select_attention
+from lamps_jax.models.attention import xla
 from lamps_jax.models.gptj import GPTJConfig
 from lamps_jax.models.registry import LoadedModel, random_model
 from lamps_jax.sched.plan import Decode, PrefillChunk
@@ -134,7 +134,7 @@ class ProgramRunner:
         self.programs = make_programs(
             model.graph,
             model.parameter_names,
-            select_attention(),
+            xla.paged_attention,
             block_size=config.block_size,
             max_blocks=config.max_blocks_per_request,
             eos_token_ids=model.eos_token_ids,

@@ -14,7 +14,7 @@ from lamps_jax.engine.batch import BatchBuilder
 from lamps_jax.engine.jax_executor import layout_of
 from lamps_jax.engine.step import Programs, make_programs
 from lamps_jax.models.architecture import ModelConfig
-from lamps_jax.models.attention.select import select_attention
+from lamps_jax.models.attention.self_test import load_backend
 from lamps_jax.models.gptj import GPTJConfig
 from lamps_jax.models.llama import LlamaConfig
 from lamps_jax.models.registry import LoadedModel, abstract_model
@@ -127,7 +127,7 @@ def abstract_engine(model: Model, devices: Sequence[Any], attention: str) -> Abs
         programs=make_programs(
             loaded.graph,
             loaded.parameter_names,
-            select_attention(attention),
+            load_backend(attention),
             block_size=BLOCK_SIZE,
             max_blocks=config.max_blocks_per_request,
             eos_token_ids=loaded.eos_token_ids,

@@ -7,13 +7,11 @@ from typing import Any
 from benchmarks.aot import hlo
 from benchmarks.aot.cases import ARGUMENTS, Abstract, Model, abstract_engine
 from benchmarks.aot.chips import Chip
-from lamps_jax.models.attention.select import BACKENDS
+from lamps_jax.models.attention.backend import Unsupported
+from lamps_jax.models.attention.select import FALL_BACK, FASTEST
 
 MAX_TEMPORARY_SHARE = 0.05
 """Most that a decode may need beside its arguments, as a share of the pool: what a step adds must not scale with the cache."""
-
-OWN = {"tpu": "tpu", "cuda": "gpu"}
-"""How attention backends call a platform."""
 
 COMPILED = ("ok", "breaks a rule")
 """Statuses of runs that have figures."""
@@ -29,7 +27,7 @@ OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "Ran out of memory in memory space hbm")
 
 def attentions(chip: Chip) -> list[str]:
     """Attention backends to try on a chip: its platform's own, and plain XLA where that does not serve."""
-    return [name for name in (f"pallas_{OWN[chip.platform]}", "xla") if name in BACKENDS]
+    return [FASTEST["gpu" if chip.platform == "cuda" else chip.platform], FALL_BACK]
 
 
 def measure(chip: Chip, model: Model, tensor_parallel: int, program: str, attention: str) -> dict[str, Any]:
@@ -53,6 +51,8 @@ def measure(chip: Chip, model: Model, tensor_parallel: int, program: str, attent
         return run | {"status": "refused", "reason": str(error)}
     try:
         return run | _compiled(chip, engine, program)
+    except Unsupported as error:
+        return run | {"status": "unsupported", "reason": str(error)}
     except Exception as error:  # whatever a compiler or its bindings raise is what is to be reported
         message = str(error)
         too_large = all(part in message for part in OUT_OF_MEMORY)

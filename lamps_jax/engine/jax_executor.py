@@ -14,6 +14,7 @@ from lamps_jax.engine.distributed import Leader, Run, follow
 from lamps_jax.engine.step import Layout, Programs, make_programs
 from lamps_jax.kv_cache.pool import allocate, block_bytes
 from lamps_jax.models.attention.select import select_attention
+from lamps_jax.models.attention.self_test import AttentionShape
 from lamps_jax.models.registry import LoadedModel
 from lamps_jax.models.sharding import BY_HEAD, REPLICATED, bytes_per_device
 from lamps_jax.sched.plan import StepPlan, StepResult
@@ -41,6 +42,7 @@ class JaxExecutor:
     Attributes:
         block_bytes: Bytes of one KV block over all layers and devices.
         num_devices: Devices that compute together.
+        attention: The attention backend that passed its self-test, and what those that were tried came to.
         weight_bytes_per_device: Bytes of weights that each holds.
         kv_bytes_per_device: Bytes of the KV pool that each holds.
     """
@@ -64,10 +66,11 @@ class JaxExecutor:
         )
         replicated = NamedSharding(layout.mesh, REPLICATED) if layout else one_device
         self._last_tokens = jnp.zeros(config.scheduler.max_num_seqs + 1, jnp.int32, device=replicated)
+        self.attention = select_attention(config.attention, _attention_shape(model, config, layout))
         self.programs: Programs = make_programs(
             model.graph,
             model.parameter_names,
-            select_attention(),
+            self.attention.attend,
             block_size=config.block_size,
             max_blocks=config.max_blocks_per_request,
             eos_token_ids=model.eos_token_ids,
@@ -120,6 +123,21 @@ class JaxExecutor:
         compiled = getattr(self.programs, program)
         self._pool, self._last_tokens, sampled = compiled(self._weights, self._pool, self._last_tokens, packed)
         return sampled
+
+
+def _attention_shape(model: LoadedModel, config: EngineConfig, layout: Layout | None) -> AttentionShape:
+    """What one device attends to: its share of the heads."""
+    shape, num_devices = model.config, layout.mesh.size if layout else 1
+    return AttentionShape(
+        num_heads=shape.num_heads // num_devices,
+        num_kv_heads=shape.num_kv_heads // num_devices,
+        head_dim=shape.head_dim,
+        block_size=config.block_size,
+        max_blocks=config.max_blocks_per_request,
+        max_batch=config.scheduler.max_num_seqs,
+        dtype=config.dtype,
+        windows=tuple(dict.fromkeys(getattr(shape, "windows", (None,)))),
+    )
 
 
 def layout_of(model: LoadedModel) -> Layout | None:

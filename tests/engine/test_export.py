@@ -15,7 +15,7 @@ from lamps_jax.engine.batch import BatchBuilder
 from lamps_jax.engine.jax_executor import layout_of
 from lamps_jax.engine.step import make_programs
 from lamps_jax.models.architecture import ModelConfig
-from lamps_jax.models.attention.select import select_attention
+from lamps_jax.models.attention import xla
 from lamps_jax.models.llama import LlamaConfig
 from lamps_jax.models.opt import OPTConfig
 from lamps_jax.models.registry import LoadedModel, abstract_model
@@ -34,6 +34,7 @@ FAMILIES: dict[str, ModelConfig] = {
 TWO_DEVICES = AbstractMesh((1, 2), AXES, axis_types=(AxisType.Auto, AxisType.Auto))
 CONFIG = engine_config()
 NUM_BLOCKS = 25
+PLATFORMS = ("cuda", "tpu")
 
 
 def arguments(model: LoadedModel, program: str, dtype: str, mesh: AbstractMesh | None) -> tuple[Any, ...]:
@@ -50,25 +51,24 @@ def arguments(model: LoadedModel, program: str, dtype: str, mesh: AbstractMesh |
     return model.weights, pool, last_tokens, abstract(packed.shape, packed.dtype, REPLICATED)
 
 
-@pytest.mark.parametrize("platform", ["cuda", "tpu"])
 @pytest.mark.parametrize("devices", [1, 2])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("program", ["prefill", "decode"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_every_program_exports_for_gpu_and_tpu(family: str, program: str, dtype: str, devices: int, platform: str) -> None:
+def test_every_program_exports_for_gpu_and_tpu(family: str, program: str, dtype: str, devices: int) -> None:
     mesh = TWO_DEVICES if devices == 2 else None
     model = abstract_model(FAMILIES[family], dtype=dtype, mesh=mesh)
     programs = make_programs(
         model.graph,
         model.parameter_names,
-        select_attention("xla"),
+        xla.paged_attention,
         block_size=CONFIG.block_size,
         max_blocks=CONFIG.max_blocks_per_request,
         eos_token_ids=model.eos_token_ids,
         layout=layout_of(model),
     )
-    exported = export.export(cast(Any, getattr(programs, program)), platforms=[platform])(*arguments(model, program, dtype, mesh))
-    assert exported.platforms == (platform,)
+    exported = export.export(cast(Any, getattr(programs, program)), platforms=PLATFORMS)(*arguments(model, program, dtype, mesh))
+    assert exported.platforms == PLATFORMS
     assert exported.nr_devices == devices
     assert [output.dtype for output in exported.out_avals[: 2 * model.config.num_layers]] == [jnp.dtype(dtype)] * 4
     assert exported.mlir_module().count("stablehlo.all_gather") == devices - 1

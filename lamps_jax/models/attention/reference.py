@@ -2,8 +2,9 @@
 
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
+from lamps_jax.kv_cache.pool import LayerBlocks, decode
 from lamps_jax.models.layers import Attend, LayerKV
 
 MASKED = -1e30
@@ -25,6 +26,27 @@ def dense_attention(
     # Dividing after the product touches head_dim numbers a query instead of all its keys.
     attended = jnp.einsum("bhqk,bhkd->bhqd", weights, v, preferred_element_type=jnp.float32)
     return (attended / weights.sum(-1, keepdims=True)).swapaxes(1, 2)
+
+
+def paged_attention(
+    q: Float[Array, "batch queries heads dim"],
+    blocks: LayerBlocks,
+    block_table: Int[Array, "batch max_blocks"],
+    positions: Int[Array, "batch queries"],
+    window: int | None = None,
+) -> Float[Array, "batch queries heads dim"]:
+    """Dense attention over all that the tables name, gathered whole: plain, and as costly as the longest context that fits."""
+    batch, max_blocks = block_table.shape
+    kv_heads, block_size, head_dim = blocks[0].shape[1:]
+
+    def gather(stored: Array) -> Float[Array, "batch tokens kv_heads dim"]:
+        return decode(stored[block_table]).swapaxes(2, 3).reshape(batch, max_blocks * block_size, kv_heads, head_dim)
+
+    at = jnp.arange(max_blocks * block_size)
+    visible = at <= positions[:, :, None]
+    if window is not None:
+        visible &= at > positions[:, :, None] - window
+    return dense_attention(q.astype(jnp.float32), gather(blocks[0]), gather(blocks[1]), visible)
 
 
 def attend_within(mask: Bool[Array, "batch queries keys"]) -> Attend:

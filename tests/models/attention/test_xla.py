@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from lamps_jax.kv_cache.pool import LayerBlocks, encode
 from lamps_jax.models.attention.reference import dense_attention
-from lamps_jax.models.attention.select import select_attention
 from lamps_jax.models.attention.xla import GROUP_TOKENS, paged_attention
 
 jitted = jax.jit(paged_attention)
@@ -115,9 +114,3 @@ def test_padding_rows_are_finite_and_leave_the_others_alone() -> None:
     ).paged()
     assert np.isfinite(padded).all()
     np.testing.assert_allclose(padded[:2], case.dense(), rtol=1e-5, atol=1e-5)
-
-
-def test_unknown_backend_is_refused_and_the_known_ones_are_named() -> None:
-    assert select_attention("xla") is paged_attention
-    with pytest.raises(ValueError, match="unknown attention backend 'flash'; known are xla"):
-        select_attention("flash")
