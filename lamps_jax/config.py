@@ -14,6 +14,11 @@ class SchedulerConfig:
         max_num_seqs: Most requests running at once.
         max_model_len: Most tokens of one request, prompt and results included.
         max_calls: Most API calls of one request; further ones get an error as their result.
+        prefix_cache: Whether full blocks can be found again by their content, by the same request or another.
+        eviction: Which cached block goes first: "cost" the one that is cheapest to lose, "lru" the one held longest ago.
+        cache_decay_s: With "cost": after how long without use a block is worth half.
+        preserve_limit_s: How long a call may keep blocks on the device under `preserve` before they are swapped out or discarded;
+            None for as long as it takes.
     """
 
     policy: str = "preserve"
@@ -22,6 +27,10 @@ class SchedulerConfig:
     max_num_seqs: int = 32
     max_model_len: int = 1024
     max_calls: int = 16
+    prefix_cache: bool = True
+    eviction: str = "cost"
+    cache_decay_s: float = 60.0
+    preserve_limit_s: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("token_budget", "max_chunk_tokens", "max_num_seqs", "max_model_len"):
@@ -29,6 +38,12 @@ class SchedulerConfig:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         if self.max_calls < 0:
             raise ValueError(f"max_calls must be 0 or more, got {self.max_calls}")
+        if self.eviction not in ("cost", "lru"):
+            raise ValueError(f"eviction must be cost or lru, got {self.eviction!r}")
+        if not self.cache_decay_s > 0:
+            raise ValueError(f"cache_decay_s must be positive, got {self.cache_decay_s}")
+        if self.preserve_limit_s is not None and not self.preserve_limit_s >= 0:
+            raise ValueError(f"preserve_limit_s must be 0 or more, or left out, got {self.preserve_limit_s}")
         if self.token_budget < self.max_num_seqs:
             raise ValueError(
                 f"token_budget must let every running request decode, got {self.token_budget} for {self.max_num_seqs} requests; "

@@ -1,13 +1,15 @@
 """Trains the embedded model: ``python -m lamps_jax.embedded.train --out DIR``.
 
 Interrupted at any moment, the same command goes on from the last checkpoint in ``DIR/checkpoints`` and ends with the same
-weights: each batch is a pure function of the seed and the step. About two hours on two CPU cores.
+weights: each batch is a pure function of the seed and the step. About two hours on two CPU cores. ``--finish MODEL`` runs the last
+phase alone, on a model that is there already, in about ten minutes.
 """
 
 import functools
 import logging
 import queue
 import random
+import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -197,8 +199,10 @@ def train(config: TrainingConfig, out: Path, *, start_from: Path | None = None, 
 
     Without a checkpoint it starts from random weights, or from the model and tokenizer in the directory `start_from`.
     """
-    if start_from is not None and not (out / "tokenizer_config.json").exists():
-        save_tokenizer(PreTrainedTokenizerFast.from_pretrained(start_from), out)
+    if start_from is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+            shutil.copyfile(start_from / name, out / name)
     tokenizer = _tokenizer(config, out)
     graph, parameters = initial_parameters(lambda: GPTJ(config.model, rngs=nnx.Rngs(config.seed)))
     if start_from is not None:

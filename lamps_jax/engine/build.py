@@ -14,13 +14,17 @@ from lamps_jax.engine.api_runner import ThreadApiRunner
 from lamps_jax.engine.distributed import agree
 from lamps_jax.engine.engine import Engine
 from lamps_jax.engine.jax_executor import JaxExecutor
+from lamps_jax.engine.measure import measure_cost_model
+from lamps_jax.kv_cache.offload import allow_pinned_memory
 from lamps_jax.models.architecture import ModelConfig
 from lamps_jax.models.registry import LoadedModel, load_model, read_model_config
 from lamps_jax.models.sharding import tensor_parallel_mesh
 from lamps_jax.models.tokenizer import Tokenizer
 from lamps_jax.models.weights import CheckpointError
 from lamps_jax.sched.block_manager import BlockManager
+from lamps_jax.sched.cost_model import CostModel
 from lamps_jax.sched.policy import system_named
+from lamps_jax.sched.prefix_index import cost_aware, least_recently_used
 from lamps_jax.sched.scheduler import Scheduler
 from lamps_jax.tools.tool import Tool
 
@@ -77,7 +81,7 @@ def assemble_engine(
     config = _within(config, model.config)
     executor = _warm_executor(model, config, progress)
     engine = Engine(
-        scheduler=Scheduler(config.scheduler, BlockManager(_num_blocks(config), config.block_size)),
+        scheduler=_scheduler(executor, config, progress),
         executor=executor,
         api_runner=ThreadApiRunner(wake_up=lambda: engine.wake_up()),
         tokenizer=tokenizer,
@@ -86,6 +90,32 @@ def assemble_engine(
         default_temperature=model.default_temperature,
     )
     return engine
+
+
+def _scheduler(executor: JaxExecutor, config: EngineConfig, progress: Progress) -> Scheduler:
+    """A scheduler over the executor's blocks; where there are host blocks, with the measured cost of steps and swaps."""
+    num_blocks, num_host_blocks = _num_blocks(config), executor.num_host_blocks
+    cost_model = UNIT_COSTS
+    if num_host_blocks:
+        progress("measuring", 0, 1)
+        measured = measure_cost_model(executor, config, num_blocks=num_blocks, num_host_blocks=num_host_blocks)
+        executor.host_pool.clear()
+        cost_model = measured.cost_model
+        logger.info(
+            "%d host blocks (%.1f MB); a block takes %.2f ms to swap, a step %.2f ms and %.3f ms a token",
+            num_host_blocks, num_host_blocks * executor.block_bytes / 1e6,
+            *(1e3 * value for value in (cost_model.swap_per_block_s, cost_model.forward_base_s, cost_model.forward_per_token_s)),
+        )  # fmt: skip
+        progress("measuring", 1, 1)
+    eviction = least_recently_used
+    if config.scheduler.eviction == "cost":
+        eviction = cost_aware(cost_model, config.block_size, config.scheduler.cache_decay_s)
+    blocks = BlockManager(num_blocks, config.block_size, num_host_blocks=num_host_blocks, eviction=eviction)
+    return Scheduler(config.scheduler, blocks, cost_model if num_host_blocks else None)
+
+
+UNIT_COSTS = CostModel(0.0, 1.0, 0.0, 0.0, 0.0)
+"""Where nothing was measured a token costs as much as any other, and blocks differ by their likelihood of reuse alone."""
 
 
 def follow(directory: Path, config: EngineConfig, *, progress: Progress = lambda what, done, total: None) -> bool:
@@ -102,12 +132,14 @@ def follow(directory: Path, config: EngineConfig, *, progress: Progress = lambda
 
 def check_devices(directory: Path, config: EngineConfig) -> None:
     """Raises what `build_engine` would of a model that is not there or cannot be split, without loading it."""
+    allow_pinned_memory(config.host_kv_bytes)
     tensor_parallel_mesh(config.tensor_parallel, read_model_config(directory))
 
 
 def _load(directory: Path, config: EngineConfig, progress: Progress) -> LoadedModel:
     if config.compile_cache:
         use_compile_cache(Path(config.compile_cache))
+    allow_pinned_memory(config.host_kv_bytes)  # before JAX is first asked for its devices, below
     shape = read_model_config(directory)
     mesh = tensor_parallel_mesh(config.tensor_parallel, shape)
     agree({"version": lamps_jax.__version__, "jax": jax.__version__, "model": shape, **_options(config)})

@@ -20,6 +20,7 @@ from lamps_jax.engine.events import ApiCall, Event, EventSink, RequestOutput
 from lamps_jax.engine.text_stream import TextStream
 from lamps_jax.metrics import Timestamps
 from lamps_jax.models.tokenizer import Tokenizer
+from lamps_jax.sched.estimates import CallDurations
 from lamps_jax.sched.plan import StepPlan, StepResult
 from lamps_jax.sched.request import FinishReason, Request, RequestState, SamplingParams
 from lamps_jax.sched.scheduler import Scheduler
@@ -95,6 +96,7 @@ class Engine:
         self.default_temperature = default_temperature
         self._executor, self._api_runner = executor, api_runner
         self._eos_token_ids = frozenset(eos_token_ids)
+        self._durations = CallDurations()
         self._live: dict[str, _LiveRequest] = {}
         self._ids = itertools.count()
         self._in_flight: Any = None
@@ -166,10 +168,11 @@ class Engine:
         self._wake_up.set()
 
     def wait(self, timeout_s: float | None = None) -> None:
-        """Sleeps until `wake_up`, the first time-out of a tool, or `timeout_s`."""
-        deadline = self._api_runner.next_deadline_s()
+        """Sleeps until `wake_up`, the first time-out of a tool, the time the scheduler waits for, or `timeout_s`."""
+        now = self.clock()
         limits = [] if timeout_s is None else [timeout_s]
-        limits += [] if deadline is None else [max(0.0, deadline - self.clock())]
+        for deadline in (self._api_runner.next_deadline_s(), self.scheduler.next_wake_s(now)):
+            limits += [] if deadline is None else [max(0.0, deadline - now)]
         self._wake_up.wait(min(limits, default=None))
         self._wake_up.clear()
 
@@ -220,7 +223,8 @@ class Engine:
             live.on_event(Event("call", output, call=call))
             self._finish(live, FinishReason.TOOL_CALLS)
             return
-        call.handling = self.scheduler.api_called(output.request_id, self.clock())
+        expected_s = 0.0 if problem else self._durations.expected_s(tool.name)
+        call.handling = self.scheduler.api_called(output.request_id, self.clock(), expected_s)
         if written.surplus:
             kept = token_text.removesuffix(written.surplus).lstrip("\N{REPLACEMENT CHARACTER}")  # bytes of an earlier token
             self.scheduler.replace_last_token(output.request_id, self.tokenizer.encode_text(kept))
@@ -240,6 +244,8 @@ class Engine:
         call.result, call.failed, call.duration_s = outcome.result, outcome.failed, outcome.duration_s
         call.handling = live.request.handling  # want of memory may have turned preserve into discard
         live.output.timestamps.api_s += outcome.duration_s
+        if not outcome.failed:
+            self._durations.observe(call.name, outcome.duration_s)
         live.on_event(Event("result", live.output, call=call))
         room = self.scheduler.room_tokens(live.request)
         if room <= 0:

@@ -1,6 +1,6 @@
 """Runs plans on the device. The one owner of the KV pool, which every program donates and this class binds again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import jax
@@ -12,12 +12,13 @@ from lamps_jax.config import EngineConfig
 from lamps_jax.engine.batch import BatchBuilder
 from lamps_jax.engine.distributed import Leader, Run, follow
 from lamps_jax.engine.step import Layout, Programs, make_programs
+from lamps_jax.kv_cache.offload import HostPool, Transfer, bucket_sizes, in_buckets
 from lamps_jax.kv_cache.pool import allocate, block_bytes
 from lamps_jax.models.attention.select import select_attention
 from lamps_jax.models.attention.self_test import AttentionShape
 from lamps_jax.models.registry import LoadedModel
 from lamps_jax.models.sharding import BY_HEAD, REPLICATED, bytes_per_device
-from lamps_jax.sched.plan import StepPlan, StepResult
+from lamps_jax.sched.plan import BlockCopy, StepPlan, StepResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +26,14 @@ class StepHandle:
     """A submitted step whose samples are still on their way from the device.
 
     Attributes:
-        message: Number of the message that told the other processes of it; None if there are no others.
+        message: Number of the last message that told the other processes of it; None if there are no others.
+        lost_blocks: As in `StepResult`.
     """
 
     step_id: int
     samples: tuple[tuple[tuple[str, ...], jax.Array], ...]
     message: int | None = None
+    lost_blocks: frozenset[int] = frozenset()
 
 
 class JaxExecutor:
@@ -45,9 +48,11 @@ class JaxExecutor:
         attention: The attention backend that passed its self-test, and what those that were tried came to.
         weight_bytes_per_device: Bytes of weights that each holds.
         kv_bytes_per_device: Bytes of the KV pool that each holds.
+        num_host_blocks: Blocks that fit into `config.host_kv_bytes`.
+        host_pool: Those blocks, and the counts of what was swapped.
     """
 
-    def __init__(self, model: LoadedModel, config: EngineConfig, *, num_blocks: int):
+    def __init__(self, model: LoadedModel, config: EngineConfig, *, num_blocks: int, transfer: Transfer = jax.device_put):
         # A matrix-vector product in bfloat16 falls off the CPU's fast path, so a batch of one is padded to two there.
         smallest = 2 if jax.default_backend() == "cpu" and config.dtype == "bfloat16" else 1
         self._batches = BatchBuilder(config, smallest_decode_batch=smallest)
@@ -55,6 +60,7 @@ class JaxExecutor:
         layout, shape = layout_of(model), model.config
         # Placed from the start like what the programs return: where an array may lie anywhere, it has a compilation of its own.
         one_device = model.weights[0].sharding
+        by_head = NamedSharding(layout.mesh, BY_HEAD) if layout else one_device
         self._pool = allocate(
             shape.num_layers,
             num_blocks,
@@ -62,7 +68,7 @@ class JaxExecutor:
             config.block_size,
             shape.head_dim,
             dtype=config.dtype,
-            sharding=NamedSharding(layout.mesh, BY_HEAD) if layout else one_device,
+            sharding=by_head,
         )
         replicated = NamedSharding(layout.mesh, REPLICATED) if layout else one_device
         self._last_tokens = jnp.zeros(config.scheduler.max_num_seqs + 1, jnp.int32, device=replicated)
@@ -78,6 +84,9 @@ class JaxExecutor:
         )
         self._leader = Leader() if jax.process_count() > 1 and jax.process_index() == 0 else None
         self.block_bytes = block_bytes(self._pool)
+        self.num_host_blocks = config.host_kv_bytes // self.block_bytes
+        self.host_pool = HostPool(self.num_host_blocks, self.block_bytes, by_head, transfer=transfer)
+        self._swap_sizes = bucket_sizes(min(self.num_host_blocks, num_blocks))
         self.num_devices = layout.mesh.size if layout else 1
         self.weight_bytes_per_device = bytes_per_device(model.weights)
         self.kv_bytes_per_device = bytes_per_device(array for layer in self._pool for array in layer)
@@ -86,25 +95,49 @@ class JaxExecutor:
         """Compiles and runs every program at every shape, so that nothing compiles afterwards; in every process."""
         work = [("prefill", self._batches.empty_prefill(size)) for size in self._batches.chunk_sizes]
         work += [("decode", self._batches.empty_decode(size)) for size in self._batches.decode_sizes]
+        total = len(work) + 2 * len(self._swap_sizes)
         for done, (program, packed) in enumerate(work):
-            progress(done, len(work))
-            self._run(program, packed).block_until_ready()
-        progress(len(work), len(work))
+            progress(done, total)
+            sampled = self._run(program, packed)
+            assert sampled is not None
+            sampled.block_until_ready()
+        for done, size in enumerate(self._swap_sizes):
+            progress(len(work) + 2 * done, total)
+            blocks = np.arange(size, dtype=np.int32)  # each goes and comes back to where it was
+            self._run("swap_out", np.stack([blocks, blocks], axis=1))
+            self._run("bring", np.stack([blocks, blocks], axis=1))
+            self.host_pool.wait()
+            progress(len(work) + 2 * done + 1, total)
+            self._run("swap_in", blocks)
+            jax.block_until_ready(self._pool)
+        self.host_pool.clear()
+        progress(total, total)
 
     def submit(self, plan: StepPlan) -> StepHandle:
-        """Dispatches a step; returns before the device has run it."""
-        runs: list[Run] = [("prefill", self._batches.prefill(chunk)) for chunk in plan.prefills]
+        """Dispatches a step; returns before the device has run it.
+
+        It waits only for blocks that the plan before swapped in, which have had that step's time to arrive.
+        """
+        while arrived := self.host_pool.arrive():
+            blocks = np.array(arrived, np.int32)
+            self._dispatch([("swap_in", blocks[part]) for part in in_buckets(len(blocks), self._swap_sizes)])
+        lost_blocks = self.host_pool.take_lost_on_device()
+        runs: list[Run] = [
+            ("swap_out", _pairs(plan.swap_outs[part])) for part in in_buckets(len(plan.swap_outs), self._swap_sizes)
+        ]
+        if plan.swap_ins:
+            runs.append(("bring", _pairs(plan.swap_ins)))
+        runs += [("prefill", self._batches.prefill(chunk)) for chunk in plan.prefills]
         if plan.decodes:
             runs.append(("decode", self._batches.decode(plan.decodes)))
-        message = self._leader.send(runs) if self._leader else None
-        sampled = [self._run(program, packed) for program, packed in runs]
+        message, sampled = self._dispatch(runs)
         samples: list[tuple[tuple[str, ...], jax.Array]] = []
         samples += [((chunk.request_id,), sampled[at]) for at, chunk in enumerate(plan.prefills) if chunk.sample]
         if plan.decodes:
             samples.append((tuple(decode.request_id for decode in plan.decodes), sampled[-1]))
         for _, tokens in samples:
             tokens.copy_to_host_async()
-        return StepHandle(plan.step_id, tuple(samples), message)
+        return StepHandle(plan.step_id, tuple(samples), message, lost_blocks)
 
     def collect(self, handle: StepHandle) -> StepResult:
         """Waits for a step's samples."""
@@ -113,16 +146,39 @@ class JaxExecutor:
             sampled.update(zip(request_ids, np.asarray(tokens).tolist(), strict=False))  # a bucket may be longer than its batch
         if self._leader and handle.message is not None and sampled:  # every process has taken part in them
             self._leader.received(handle.message)
-        return StepResult(handle.step_id, sampled)
+        self.host_pool.poll()
+        return StepResult(handle.step_id, sampled, handle.lost_blocks, self.host_pool.take_lost_on_host())
 
     def follow(self) -> bool:
         """Runs what process 0 submits until it ends; whether it ended well."""
         return follow(self._run)
 
-    def _run(self, program: str, packed: np.ndarray) -> jax.Array:
-        compiled = getattr(self.programs, program)
-        self._pool, self._last_tokens, sampled = compiled(self._weights, self._pool, self._last_tokens, packed)
-        return sampled
+    def _dispatch(self, runs: list[Run]) -> tuple[int | None, list[jax.Array]]:
+        """Starts programs here and in the other processes; the number of the message to these, and what was sampled."""
+        message = self._leader.send(runs) if self._leader else None
+        sampled = [self._run(program, packed) for program, packed in runs]
+        return message, [tokens for tokens in sampled if tokens is not None]
+
+    def _run(self, program: str, packed: np.ndarray) -> jax.Array | None:
+        """Starts one program, or ("bring") the copies that a later one needs; what was sampled, if anything is."""
+        match program:
+            case "swap_out":
+                device_blocks, host_blocks = packed[:, 0].copy(), packed[:, 1].tolist()
+                self.host_pool.store(host_blocks, lambda: self.programs.swap_out(self._pool, device_blocks))
+            case "bring":
+                self.host_pool.bring(packed[:, 0].tolist(), packed[:, 1].tolist())
+            case "swap_in":
+                self._pool = self.programs.swap_in(self._pool, self.host_pool.take(packed.tolist()), packed)
+            case _:
+                compiled = getattr(self.programs, program)
+                self._pool, self._last_tokens, sampled = compiled(self._weights, self._pool, self._last_tokens, packed)
+                return sampled
+        return None
+
+
+def _pairs(copies: Sequence[BlockCopy]) -> np.ndarray:
+    """Copies as integers: a row of the block on the device and the one on the host."""
+    return np.array([(copy.device_block, copy.host_block) for copy in copies], np.int32)
 
 
 def _attention_shape(model: LoadedModel, config: EngineConfig, layout: Layout | None) -> AttentionShape:

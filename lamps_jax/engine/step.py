@@ -1,10 +1,11 @@
-"""The jitted programs: prefill chunk and decode. Pure functions of weights, packed integers, the pool and the last tokens.
+"""The jitted programs: prefill chunk, decode, swap out, swap in. The first two are pure functions of weights, packed integers,
+the pool and the last tokens; the others move blocks between the pool and arrays of their own.
 
 On a mesh of devices each runs the same program on its part of the weights and of every block's heads; the packed integers, the
 last tokens and the sampling are everywhere the same (`models.sharding`).
 
-The pool and the last tokens are donated: they are updated in place, and the arrays passed in are gone. A pool that XLA copied
-instead would show in the programs' memory analysis.
+The pool and the last tokens are donated (not to swap out, which only reads): they are updated in place, and the arrays passed in
+are gone. A pool that XLA copied instead would show in the programs' memory analysis.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,7 +21,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from lamps_jax.engine.batch import FROM_DEVICE, HEADER, Field
 from lamps_jax.engine.sampling import SamplingRows, sample
-from lamps_jax.kv_cache.pool import LayerBlocks, Pool, write
+from lamps_jax.kv_cache.offload import departing
+from lamps_jax.kv_cache.pool import LayerBlocks, Pool, gather_blocks, scatter_blocks, write
 from lamps_jax.models.attention.select import PagedAttention
 from lamps_jax.models.sharding import BY_HEAD, REPLICATED, join_shards, whole_logits
 from lamps_jax.models.weights import bind
@@ -32,10 +34,17 @@ Program = Callable[[tuple[Array, ...], Pool, Array, Any], tuple[Pool, Array, Arr
 
 @dataclass(frozen=True, slots=True)
 class Programs:
-    """The two programs of a model, each compiled once for each shape of its packed integers."""
+    """The four programs of a model, each compiled once for each shape of its integers.
+
+    Attributes:
+        swap_out: ``(pool, block_ids) -> blocks``, each an array of its own.
+        swap_in: ``(pool, blocks, block_ids) -> pool``.
+    """
 
     prefill: Program
     decode: Program
+    swap_out: Callable[[Pool, Any], tuple[Array, ...]]
+    swap_in: Callable[[Pool, tuple[Array, ...], Any], Pool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +64,12 @@ def make_programs(
     max_blocks: int,
     eos_token_ids: tuple[int, ...],
     layout: Layout | None = None,
+    return_logits: bool = False,
 ) -> Programs:
     """Programs of the model `graph`, whose weights come as a flat tuple in the order of `parameter_names`.
 
-    Without a `layout` they run on one device.
+    Without a `layout` they run on one device. With `return_logits` they hand out what they sample from, ``[batch, vocab]``, in
+    place of what they sampled.
     """
 
     def forward(
@@ -85,16 +96,15 @@ def make_programs(
     def next_token_logits(model: Any, hidden: Float[Array, "batch hidden"]) -> Float[Array, "batch vocab"]:
         return whole_logits(model.logits(hidden), model.config.vocab_size)
 
+    def on_mesh(program: Callable[..., Any], in_specs: tuple[Any, ...], out_specs: Any) -> Callable[..., Any]:
+        if layout is None:
+            return program
+        # Kernels do not say over which axes their results vary.
+        return jax.shard_map(program, mesh=layout.mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False)
+
     def jitted(program: Callable[..., Any]) -> Program:
-        if layout is not None:
-            specs = tuple(layout.specs[name] for name in parameter_names)
-            program = jax.shard_map(
-                program,
-                mesh=layout.mesh,
-                in_specs=(specs, BY_HEAD, REPLICATED, REPLICATED),
-                out_specs=(BY_HEAD, REPLICATED, REPLICATED),
-                check_vma=False,  # kernels do not say over which axes their results vary
-            )
+        specs = () if layout is None else tuple(layout.specs[name] for name in parameter_names)
+        program = on_mesh(program, (specs, BY_HEAD, REPLICATED, REPLICATED), (BY_HEAD, REPLICATED, REPLICATED))
         return jax.jit(program, donate_argnums=(1, 2))
 
     def prefill(weights: tuple[Array, ...], pool: Pool, last_tokens: Array, packed: Array) -> tuple[Pool, Array, Array]:
@@ -106,7 +116,7 @@ def make_programs(
         logits = next_token_logits(model, lax.dynamic_slice_in_dim(hidden[0], length - 1, 1))
         sampled = sample(logits, _sampling_rows(header[None], (start + length)[None]), eos_token_ids)
         slot = jnp.where(header[Field.SAMPLE] != 0, header[Field.SLOT], last_tokens.shape[0] - 1)
-        return pool, last_tokens.at[slot].set(sampled[0]), sampled
+        return pool, last_tokens.at[slot].set(sampled[0]), logits if return_logits else sampled
 
     def decode(weights: tuple[Array, ...], pool: Pool, last_tokens: Array, packed: Array) -> tuple[Pool, Array, Array]:
         header, table = packed[:, :HEADER], packed[:, HEADER:]
@@ -114,10 +124,17 @@ def make_programs(
         tokens = jnp.where(header[:, Field.TOKEN] == FROM_DEVICE, last_tokens[slots], header[:, Field.TOKEN])
         valid = slots < last_tokens.shape[0] - 1
         model, hidden, pool = forward(weights, pool, tokens[:, None], positions[:, None], valid[:, None], table)
-        sampled = sample(next_token_logits(model, hidden[:, 0]), _sampling_rows(header, positions + 1), eos_token_ids)
-        return pool, last_tokens.at[slots].set(sampled), sampled
+        logits = next_token_logits(model, hidden[:, 0])
+        sampled = sample(logits, _sampling_rows(header, positions + 1), eos_token_ids)
+        return pool, last_tokens.at[slots].set(sampled), logits if return_logits else sampled
 
-    return Programs(jitted(prefill), jitted(decode))
+    gather = on_mesh(gather_blocks, (BY_HEAD, REPLICATED), BY_HEAD)
+
+    def swap_out(pool: Pool, block_ids: Array) -> tuple[Array, ...]:
+        return departing(gather(pool, block_ids))
+
+    swap_in = on_mesh(scatter_blocks, (BY_HEAD, BY_HEAD, REPLICATED), BY_HEAD)
+    return Programs(jitted(prefill), jitted(decode), jax.jit(swap_out), jax.jit(swap_in, donate_argnums=0))
 
 
 def _sampling_rows(header: Int[Array, "batch fields"], position: Int[Array, " batch"]) -> SamplingRows:

@@ -72,6 +72,25 @@ def write(
     return keys.at[at].set(encode(k, keys.dtype)), values.at[at].set(encode(v, values.dtype))
 
 
+def gather_blocks(pool: Pool, block_ids: Int[Array, " blocks"]) -> tuple[Array, ...]:
+    """Each of the blocks as one array, `[2 * layers, heads, block_size, head_dim]`: of every layer its keys, then its values."""
+    arrays = [array for layer in pool for array in layer]
+    return tuple(
+        jnp.concatenate([lax.dynamic_slice_in_dim(array, block_ids[at], 1) for array in arrays])
+        for at in range(block_ids.shape[0])
+    )
+
+
+def scatter_blocks(pool: Pool, blocks: tuple[Array, ...], block_ids: Int[Array, " blocks"]) -> Pool:
+    """The pool with what `gather_blocks` gave at `block_ids`, no two of which are the same; in place when donated."""
+
+    def placed(array: Array, row: int) -> Array:
+        rows = jnp.stack([block[row] for block in blocks])
+        return array.at[block_ids].set(rows, mode="promise_in_bounds", unique_indices=True)
+
+    return tuple((placed(keys, 2 * layer), placed(values, 2 * layer + 1)) for layer, (keys, values) in enumerate(pool))
+
+
 def block_bytes(pool: Pool) -> int:
     """Bytes of one block over all layers."""
     return sum(array.nbytes // array.shape[0] for layer in pool for array in layer)

@@ -10,7 +10,8 @@ class CostModel:
     Attributes:
         forward_base_s: What a step costs that computes nothing.
         forward_per_token_s: For each token computed.
-        forward_per_context_token_s: For each token of context that a computed token attends to, summed over the step.
+        forward_per_context_token_s: For each token whose keys and values are read: each chunk's and each decode's context once,
+            its own tokens included.
         swap_base_s: What a transfer between device and host costs that moves nothing.
         swap_per_block_s: For each block moved, one way.
     """
@@ -27,7 +28,7 @@ class CostModel:
                 raise ValueError(f"{name} must be a finite number of seconds and not negative, got {getattr(self, name)}")
 
     def forward_s(self, num_tokens: int, num_context_tokens: int = 0) -> float:
-        """Time of a step that computes `num_tokens`, whose contexts sum to `num_context_tokens`.
+        """Time of a step that computes `num_tokens` in chunks and decodes whose contexts sum to `num_context_tokens`.
 
         Source: InferCept (Abhyankar et al., 2024), T_fwd, with a term for reading the context.
         """

@@ -58,8 +58,8 @@ class BlockCopy:
 class StepPlan:
     """One step. Blocks freed since the last plan may be in use again in this one.
 
-    The order is: what the plan before swapped in arrives; `swap_outs` read the device; `swap_ins` begin; chunks run; decodes run. The
-    device block of a swap-out may thus be written by the same plan, and that of a swap-in be read by the next one.
+    The order is: what the plan before swapped in arrives; `swap_outs` read the device; `swap_ins` begin; chunks run; decodes run.
+    The device block of a swap-out may thus be written by the same plan, and that of a swap-in be read by the next one.
 
     Attributes:
         swap_outs: Blocks to copy to the host. A host block keeps what was copied into it until something else is.

@@ -18,6 +18,7 @@ class Handling(enum.Enum):
 
     PRESERVE = "preserve"
     DISCARD = "discard"
+    SWAP = "swap"
 
 
 class FinishReason(enum.Enum):
@@ -81,11 +82,19 @@ class Request:
         num_pending_samples: Tokens that submitted steps will still sample.
         num_stale_samples: So many of the next collected samples belong to a step that should not have been; they are dropped.
         num_sampled_tokens: Sampled tokens, the ones that `max_tokens` bounds.
+        num_found_tokens: Prompt and later tokens that were not computed because their blocks were found.
         block_ids: Device blocks, in the order of the tokens that they hold.
+        host_block_ids: Host blocks of the tokens behind those; while there are any, the request cannot run.
+        block_digests: The root of its chain and the digests of its leading full blocks, as far as they were needed.
+        num_indexed_blocks: Leading blocks that are computed, full, and can be found by their digest.
+        generation: Changes whenever its blocks are given up, so that what was noted of them before no longer counts.
+        cache_salt: Requests share blocks only with those of the same salt.
         slot: Row of the device's per-request state while running.
         order: Rank of arrival.
         queued_order: Rank of the last time it joined the queue.
         queue_ticket: Number of its valid entry in the scheduler's queue.
+        paused_s: When its API call began.
+        expected_return_s: When its API call is expected to return; None if nothing is known.
         num_tokens_once_computed: Most tokens it ever had computed; what is computed again below that was recomputed.
     """
 
@@ -103,11 +112,19 @@ class Request:
     num_sampled_tokens: int = 0
     num_preemptions: int = 0
     num_recomputed_tokens: int = 0
+    num_found_tokens: int = 0
     block_ids: list[int] = field(default_factory=list)
+    host_block_ids: list[int] = field(default_factory=list)
+    block_digests: list[bytes] = field(default_factory=list)
+    num_indexed_blocks: int = 0
+    generation: int = 0
+    cache_salt: str = ""
     slot: int | None = None
     order: int = 0
     queued_order: int = 0
     queue_ticket: int = 0
+    paused_s: float = 0.0
+    expected_return_s: float | None = None
     num_tokens_once_computed: int = 0
 
     def __post_init__(self) -> None:

@@ -4,6 +4,8 @@ There is no prefill phase and no decode phase. Each request has tokens, and so m
 that are not. A request whose last token is still being sampled by a submitted step computes that one too: its value is on the
 device. Plans are thus made one step ahead of what is known, and a request that turns out to have ended, or to have called a tool,
 has at most one sample under way that nobody wants: it is dropped when it comes in.
+
+A request whose blocks are on the host, or are found there, is *loading* from its turn in the queue until they are back.
 """
 
 import heapq
@@ -12,6 +14,8 @@ from bisect import insort
 
 from lamps_jax.config import SchedulerConfig
 from lamps_jax.sched.block_manager import BlockManager
+from lamps_jax.sched.cost_model import CostModel
+from lamps_jax.sched.memory import Memory
 from lamps_jax.sched.plan import Decode, PrefillChunk, StepPlan, StepResult
 from lamps_jax.sched.policy import System, system_named
 from lamps_jax.sched.request import FinishReason, Handling, Request, RequestState
@@ -20,20 +24,25 @@ from lamps_jax.sched.request import FinishReason, Handling, Request, RequestStat
 class Scheduler:
     """Owns the requests and the block ids; deterministic: same calls, same plans.
 
-    `now` is the time on the engine's clock, for systems that look at it; those there are so far do not.
+    `now` is the time on the engine's clock.
+
+    Args:
+        cost_model: What steps and swaps cost on this machine; without it swaps are not budgeted.
     """
 
-    def __init__(self, config: SchedulerConfig, blocks: BlockManager):
+    def __init__(self, config: SchedulerConfig, blocks: BlockManager, cost_model: CostModel | None = None):
         if blocks.capacity_tokens < config.max_model_len:
             raise ValueError(
                 f"the pool holds {blocks.capacity_tokens} tokens, one request up to {config.max_model_len} (max_model_len); "
                 "raise the number of KV blocks or lower max_model_len"
             )
-        self.config, self.blocks = config, blocks
+        self.config, self.blocks, self.cost_model = config, blocks, cost_model
         self.system: System = system_named(config.policy)
+        self.memory = Memory(blocks, config, cost_model)
         self.num_preemptions = 0
         self._requests: dict[str, Request] = {}
         self._waiting: list[tuple[tuple[int, ...], int, Request]] = []  # a heap; entries of requests that left are skipped
+        self._loading: list[Request] = []  # in order of service
         self._running: list[Request] = []  # in order of service
         self._paused: dict[str, Request] = {}
         self._free_slots = list(range(config.max_num_seqs))
@@ -83,6 +92,9 @@ class Scheduler:
 
     def schedule(self, now: float) -> StepPlan:
         """The next step; empty when nothing can run before a result, a tool or a new request comes in."""
+        self.memory.begin_plan(now, *self._expected_load())
+        self._limit_preserving(now)
+        self._queue_loaded()
         budget, prefills, decodes = self.config.token_budget, list[PrefillChunk](), list[Decode]()
         preemptions = self.num_preemptions
         for request in tuple(self._running):
@@ -97,12 +109,18 @@ class Scheduler:
             else:
                 prefills.append(self._chunk(request, num_tokens))
             budget -= num_tokens
+        self._load()
         if self.num_preemptions == preemptions:
             self._admit(budget, prefills)
-        return StepPlan(next(self._step_ids), tuple(prefills), tuple(decodes))
+        self._prefetch(now)
+        self._swap_out_paused(now)
+        return self._plan(prefills, decodes)
 
     def update(self, result: StepResult, now: float) -> list[tuple[Request, int]]:
-        """Takes in the samples of a step; returns those that count, with their requests."""
+        """Takes in what came of a step; returns the samples that count, with their requests."""
+        if result.lost_blocks or result.lost_host_blocks:
+            self._take_loss(result)
+        self.memory.confirm_computed(result.step_id)
         accepted = []
         for request_id, token_id in result.sampled.items():
             request = self._requests.get(request_id)
@@ -117,16 +135,22 @@ class Scheduler:
             accepted.append((request, token_id))
         return accepted
 
-    def api_called(self, request_id: str, now: float) -> Handling:
-        """Takes a request out of the batch while its tool runs; returns what became of its blocks."""
+    def api_called(self, request_id: str, now: float, expected_duration_s: float | None = None) -> Handling:
+        """Takes a request out of the batch while its tool runs; returns what becomes of its blocks.
+
+        Args:
+            expected_duration_s: How long the call is expected to take; None if nothing is known of it.
+        """
         request = self._requests[request_id]
         if request.state is RequestState.RUNNING:  # else it was preempted while the sample that ends the call was under way
             self._leave_batch(request)
-        request.state = RequestState.IN_API_CALL
+        self._stop_loading(request)
+        request.state, request.paused_s = RequestState.IN_API_CALL, now
+        request.expected_return_s = None if expected_duration_s is None else now + expected_duration_s
         self._paused[request_id] = request
         request.handling = self.system.handling(request)
         if request.handling is Handling.DISCARD:
-            self._discard(request)
+            self.memory.discard(request, will_return=True)
         return request.handling
 
     def api_returned(self, request_id: str, token_ids: list[int], now: float) -> None:
@@ -140,15 +164,20 @@ class Scheduler:
         request.token_ids.extend(token_ids[:room])
         self._enqueue(request)
 
+    def next_wake_s(self, now: float) -> float | None:
+        """When `schedule` will have something to do even if nothing happens before; None if only events bring that about."""
+        times = [self._prefetch_s(request) for request in self._paused.values() if request.host_block_ids]
+        if (limit := self.config.preserve_limit_s) is not None:
+            times += [request.paused_s + limit for request in self._paused.values() if request.block_ids]
+        return min((time for time in times if now < time < float("inf")), default=None)
+
     def room_tokens(self, request: Request) -> int:
         """Tokens that can be appended to a request with one more left to generate."""
         return self.config.max_model_len - 1 - len(request.token_ids)
 
     def replace_last_token(self, request_id: str, token_ids: list[int]) -> None:
         """Rewrites the last token of a request in an API call, which had run on past the end of its call."""
-        request = self._paused[request_id]
-        request.token_ids[-1:] = token_ids
-        request.num_computed_tokens = min(request.num_computed_tokens, len(request.token_ids) - len(token_ids))
+        self.memory.rewrite_end(self._paused[request_id], token_ids)
 
     def finish(self, request_id: str, reason: FinishReason, now: float) -> None:
         """Ends a request in whatever state it is, and frees what it holds."""
@@ -156,7 +185,8 @@ class Scheduler:
         if request.state is RequestState.RUNNING:
             self._leave_batch(request)
         self._paused.pop(request_id, None)
-        self.blocks.free(request.block_ids)
+        self._stop_loading(request)
+        self.memory.discard(request)
         request.state, request.finish_reason = RequestState.FINISHED, reason
 
     def abort(self, request_id: str) -> bool:
@@ -172,16 +202,24 @@ class Scheduler:
         Raises:
             AssertionError: If they do not.
         """
-        self.blocks.check({request.request_id: request.block_ids for request in self._requests.values()})
+        self.memory.check(self._requests.values())
         slots = [request.slot for request in self._running if request.slot is not None]
         assert sorted([*self._free_slots, *slots]) == list(range(self.config.max_num_seqs)), "slots lost or used twice"
         for request in self._requests.values():
             assert (request.slot is not None) == (request.state is RequestState.RUNNING)
-            assert request.num_computed_tokens <= len(request.block_ids) * self.blocks.block_size
             assert request.num_computed_tokens <= request.num_tokens
+            assert request.state is not RequestState.RUNNING or not request.host_block_ids
+        assert all(request.state is RequestState.WAITING for request in self._loading)
         assert self.num_waiting >= 0
 
-    # What follows is the inside of `schedule`.
+    # What follows is the inside of `schedule`: first the batch.
+
+    def _plan(self, prefills: list[PrefillChunk], decodes: list[Decode]) -> StepPlan:
+        swap_outs, swap_ins = self.memory.copies()
+        plan = StepPlan(next(self._step_ids), tuple(prefills), tuple(decodes), swap_outs, swap_ins)
+        if plan:
+            self.memory.note_computed(plan.step_id, [self._requests[row.request_id] for row in (*prefills, *decodes)])
+        return plan
 
     def _must_wait_for_sample(self, request: Request) -> bool:
         """Whether the request ends with its pending sample, for want of tokens or of context."""
@@ -196,19 +234,41 @@ class Scheduler:
         while budget and self._free_slots and (request := self._first_waiting()) is not None:
             if request.num_pending_samples:  # preempted with a sample under way; its value is known by the next plan
                 return
-            missing = self.blocks.num_missing_blocks(request.block_ids, len(request.token_ids))
-            while not self.system.admits(request, missing, self.blocks.num_free_blocks):
-                # An idle device does not wait for memory that only paused requests hold, or ones that wait behind this one.
-                if self._running or not (self._discard_one_paused() or self._take_from_one_behind(request)):
-                    return
+            if not self._has_room(request):
+                return
             heapq.heappop(self._waiting)
+            if request.host_block_ids:
+                request.queue_ticket = next(self._counter)
+                insort(self._loading, request, key=self.system.order_key)
+                self.memory.swap_in(request)
+                continue
             request.state, request.slot = RequestState.RUNNING, heapq.heappop(self._free_slots)
             insort(self._running, request, key=self.system.order_key)
             num_tokens = self._next_tokens(request, budget)
-            needed = self.blocks.num_missing_blocks(request.block_ids, request.num_computed_tokens + num_tokens)
-            self.blocks.extend(request.request_id, request.block_ids, needed)
+            self.memory.extend(request, request.num_computed_tokens + num_tokens)
             prefills.append(self._chunk(request, num_tokens))
             budget -= num_tokens
+
+    def _has_room(self, request: Request) -> bool:
+        """Whether a waiting request is admitted; if so, what is found of its beginning is its own."""
+        found = ([], []) if request.block_ids or request.host_block_ids else self.memory.find_beginning(request)
+        key = self.system.order_key
+        ahead = [other for other in self._loading if key(other) < key(request)]
+        promised = sum(len(other.host_block_ids) for other in ahead)
+        while True:
+            held = len(request.block_ids) + len(found[0])
+            missing = self.blocks.num_missing_blocks(held, len(request.token_ids))
+            free = self.blocks.num_free_blocks - self.memory.num_cached(found[0]) - promised
+            if self.system.admits(request, missing, free):
+                break
+            # An idle device does not wait for memory that only paused requests hold, or ones that wait behind this one.
+            if self._running or ahead or not self._make_room(request, missing - free):
+                return False
+            if found != ([], []):
+                found = self.memory.find_beginning(request)  # what gave way may have been what was found
+        if found != ([], []):
+            self.memory.adopt(request, *found)
+        return True
 
     def _chunk(self, request: Request, num_tokens: int) -> PrefillChunk:
         assert request.slot is not None
@@ -250,48 +310,49 @@ class Scheduler:
         request.num_computed_tokens = end
         request.num_pending_samples += samples
 
+    # Then memory: who gives way.
+
     def _reclaim(self, request: Request, num_tokens: int) -> bool:
         """Gives the request blocks for its next tokens, taking them from others if need be; False if even that is not enough."""
-        missing = self.blocks.num_missing_blocks(request.block_ids, request.num_computed_tokens + num_tokens)
-        while missing > self.blocks.num_free_blocks:
-            if not (self._discard_one_paused() or self._take_from_one_behind(request)):
+        end = request.num_computed_tokens + num_tokens
+        while (lacking := self.memory.num_missing_blocks(request, end) - self.blocks.num_free_blocks) > 0:
+            if not self._make_room(request, lacking):
                 return False
-        self.blocks.extend(request.request_id, request.block_ids, missing)
+        self.memory.extend(request, end)
         return True
 
-    def _discard_one_paused(self) -> bool:
-        """Frees the blocks of the youngest request in an API call that holds any."""
-        for request in reversed(self._paused.values()):
-            if request.block_ids:
-                request.handling = Handling.DISCARD
-                self._discard(request)
-                return True
-        return False
-
-    def _take_from_one_behind(self, request: Request) -> bool:
-        """Frees the blocks of the request that is served last, if it is served after `request`."""
+    def _make_room(self, request: Request, num_blocks: int) -> bool:
+        """Makes one request give up blocks, of which `num_blocks` are wanted; False if none is left that would."""
+        paused = [other for other in self._paused.values() if other.block_ids]
+        if paused:
+            victim = max(paused, key=self.system.victim_key)
+            self._give_way(victim, num_blocks)
+            if not victim.block_ids:
+                victim.handling = Handling.SWAP if victim.host_block_ids else Handling.DISCARD
+            return True
         key = self.system.order_key
-        holders = [other for other in self._requests.values() if other.block_ids and key(other) > key(request)]
-        if not holders:
+        behind = [other for other in self._requests.values() if other.block_ids and key(other) > key(request)]
+        if not behind:
             return False
-        last = max(holders, key=key)
-        if last.state is RequestState.RUNNING:
-            self._preempt(last)
+        victim = max(behind, key=key)
+        if victim.state is RequestState.RUNNING:
+            self._preempt(victim, num_blocks)
         else:
-            self._discard(last)
+            self._give_way(victim, num_blocks)
         return True
 
-    def _preempt(self, request: Request) -> None:
-        """Sends a running request back to the queue without its blocks."""
+    def _give_way(self, request: Request, num_blocks: int) -> None:
+        """Takes blocks from a request that holds some: no more than wanted if they can go to the host, and all otherwise."""
+        if self.system.gives_way(request) is not Handling.SWAP or not self.memory.swap_out(request, num_blocks):
+            self.memory.discard(request, will_return=True)
+
+    def _preempt(self, request: Request, num_blocks: int | None = None) -> None:
+        """Sends a running request back to the queue, with `num_blocks` of its blocks less, or without any."""
         self._leave_batch(request, keep_pending=True)
-        self._discard(request)
+        self._give_way(request, num_blocks or len(request.block_ids))
         request.num_preemptions += 1
         self.num_preemptions += 1
         self._enqueue(request, again=False)
-
-    def _discard(self, request: Request) -> None:
-        self.blocks.free(request.block_ids)
-        request.num_computed_tokens = 0
 
     def _leave_batch(self, request: Request, *, keep_pending: bool = False) -> None:
         assert request.slot is not None
@@ -302,6 +363,93 @@ class Scheduler:
             request.num_stale_samples += request.num_pending_samples
             request.num_pending_samples = 0
             request.num_computed_tokens = min(request.num_computed_tokens, len(request.token_ids))
+
+    def _take_loss(self, result: StepResult) -> None:
+        """Sends back requests whose blocks did not survive a copy: what they lost, and computed from it, is computed again."""
+        for request in self._requests.values():
+            if not result.lost_blocks.isdisjoint(request.block_ids):
+                if request.state is RequestState.RUNNING:
+                    self._leave_batch(request)
+                    self._enqueue(request, again=False)
+                self.memory.discard(request)
+            elif not result.lost_host_blocks.isdisjoint(request.host_block_ids):
+                self.memory.cut_lost_host_blocks(request, result.lost_host_blocks)
+        self.memory.forget_lost(result.lost_blocks, result.lost_host_blocks)
+
+    # Then copies between the device and the host.
+
+    def _expected_load(self) -> tuple[int, int]:
+        """Tokens that the step will compute, about, and the sum of the contexts that they attend to."""
+        if self.cost_model is None:
+            return 0, 0
+        contexts = sum(request.num_computed_tokens for request in self._running)
+        computing = any(request.num_tokens - request.num_computed_tokens > 1 for request in self._running)
+        full = computing or self._first_waiting() is not None or not self._running
+        return (self.config.token_budget if full else len(self._running)), contexts
+
+    def _limit_preserving(self, now: float) -> None:
+        """Gives up what calls have kept on the device for too long."""
+        if (limit := self.config.preserve_limit_s) is None:
+            return
+        for request in self._paused.values():
+            if request.block_ids and now >= request.paused_s + limit and not self._is_returning(request, now):
+                swaps = self.system.gives_way(request) is Handling.SWAP and self.blocks.host.num_free > 0
+                request.handling = Handling.SWAP if swaps else Handling.DISCARD
+                if not swaps:
+                    self.memory.discard(request, will_return=True)
+
+    def _queue_loaded(self) -> None:
+        """Lets requests that have all their blocks back, or have lost them, queue to run."""
+        loaded = [request for request in self._loading if not request.host_block_ids]
+        for request in loaded:
+            self._loading.remove(request)
+            self._enqueue(request, again=False)
+
+    def _load(self) -> None:
+        """Brings back blocks of loading requests, in order of service."""
+        for request in self._loading:
+            wanted = len(request.host_block_ids)
+            while wanted > self.blocks.num_free_blocks and not self._running and request is self._loading[0]:
+                if not self._make_room(request, wanted - self.blocks.num_free_blocks):
+                    break
+            self.memory.swap_in(request)
+
+    def _stop_loading(self, request: Request) -> None:
+        if request in self._loading:
+            self._loading.remove(request)
+
+    def _prefetch(self, now: float) -> None:
+        """Brings back blocks of requests whose call is about to return, where that is at nobody's expense."""
+        if self.blocks.host.num_free == len(self.blocks.host.ids):
+            return
+        returning = [r for r in self._paused.values() if r.host_block_ids and self._is_returning(r, now)]
+        for request in sorted(returning, key=self._prefetch_s):
+            if len(request.host_block_ids) <= self.blocks.num_free_blocks:
+                self.memory.swap_in(request)
+
+    def _prefetch_s(self, request: Request) -> float:
+        """When to begin to bring a paused request's blocks back, for them to be there when its call returns."""
+        if request.expected_return_s is None:
+            return float("inf")
+        if self.cost_model is None:
+            return request.expected_return_s
+        # Copies hide behind steps, so they take as long as the steps do; one more for the plan that brings the last ones in.
+        step_s = self.cost_model.forward_s(self.config.token_budget)
+        return request.expected_return_s - 2 * self.cost_model.swap_s(len(request.host_block_ids)) - step_s
+
+    def _is_returning(self, request: Request, now: float) -> bool:
+        """Whether a call is about to return; no longer once it has taken twice as long as expected."""
+        expected = request.expected_return_s
+        return expected is not None and self._prefetch_s(request) <= now < 2 * expected - request.paused_s
+
+    def _swap_out_paused(self, now: float) -> None:
+        """Goes on swapping out requests that are to be swapped during their call."""
+        self.memory.spend_leftovers_on_swap_outs()
+        for request in self._paused.values():
+            if request.handling is Handling.SWAP and request.block_ids and not self._is_returning(request, now):
+                self.memory.swap_out(request, len(request.block_ids))
+
+    # Then the queue.
 
     def _enqueue(self, request: Request, *, again: bool = True) -> None:
         request.state = RequestState.WAITING

@@ -43,6 +43,18 @@ def test_a_training_run_that_is_killed_goes_on_and_ends_with_the_same_weights(tm
 
 
 @pytest.mark.slow
+def test_the_last_phase_alone_starts_from_a_finished_model_and_keeps_its_tokenizer(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert start_training(first).wait(240) == 0
+    finish = TRAIN.replace("progress=progress", "start_from=Path(sys.argv[2]), progress=progress")
+    still = finish.replace("Phase(18, 3e-3, 2, 9, 20), Phase(12, 2e-3, 2, 6, 6, decision_weight=3.0)", "Phase(1, 0.0, 1, 1, 1),")
+    command = [sys.executable, "-c", still, str(second), str(first)]
+    assert subprocess.run(command, capture_output=True, timeout=240, check=False).returncode == 0
+    for name in ("tokenizer.json", "model.safetensors"):  # at a learning rate of 0 the weights stay what they were
+        assert (second / name).read_bytes() == (first / name).read_bytes()
+
+
+@pytest.mark.slow
 def test_the_directory_that_training_writes_is_one_that_transformers_reads(tmp_path: Path) -> None:
     assert start_training(tmp_path).wait(240) == 0
     model, tokenizer = GPTJForCausalLM.from_pretrained(tmp_path), AutoTokenizer.from_pretrained(tmp_path)

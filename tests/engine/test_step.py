@@ -1,14 +1,14 @@
 """The programs update the pool in place, and what a request computes depends on nothing but its tokens."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lamps_jax.kv_cache.pool import Pool, decode
+from lamps_jax.kv_cache.pool import Pool, decode, gather_blocks
 from lamps_jax.models.registry import LoadedModel
 from lamps_jax.sched.request import SamplingParams
 from tests.factories import ProgramRunner, engine_config, gptj_config, lively_model
@@ -159,14 +159,54 @@ def test_arrays_passed_in_are_gone(runner: ProgramRunner) -> None:
     assert all(array.is_deleted() for array in jax.tree.leaves((pool, last_tokens)))
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("program", ["prefill", "decode"])
-def test_pool_is_updated_in_place_with_little_memory_beside(dtype: str, program: str) -> None:
-    small = ProgramRunner(lively_model(gptj_config(num_layers=1), dtype=dtype), engine_config(dtype=dtype))
-    large: Any = jax.tree.map(lambda array: jax.ShapeDtypeStruct((20_000, *array.shape[1:]), array.dtype), small.pool)
-    packed = small.batches.empty_decode(2) if program == "decode" else small.batches.empty_prefill(16)
-    compiled = getattr(small.programs, program).lower(small.model.weights, large, small.last_tokens, packed).compile()
-    pool_bytes = sum(array.size * array.dtype.itemsize for array in jax.tree.leaves(large))
-    memory = compiled.memory_analysis()
-    assert memory.alias_size_in_bytes >= pool_bytes
-    assert memory.temp_size_in_bytes <= 0.05 * pool_bytes
+@pytest.fixture(scope="module", params=["float32", "bfloat16"])
+def narrow_runner(request: pytest.FixtureRequest) -> ProgramRunner:
+    return ProgramRunner(lively_model(gptj_config(num_layers=1), dtype=request.param), engine_config(dtype=request.param))
+
+
+def large(pool: Pool) -> Any:
+    """The shape of a pool with many blocks."""
+    return jax.tree.map(lambda array: jax.ShapeDtypeStruct((20_000, *array.shape[1:]), array.dtype), pool)
+
+
+def num_bytes(arrays: Any) -> int:
+    return sum(array.size * array.dtype.itemsize for array in jax.tree.leaves(arrays))
+
+
+@pytest.mark.parametrize("program", ["prefill", "decode", "swap_in"])
+def test_pool_is_updated_in_place_with_little_memory_beside(program: str, narrow_runner: ProgramRunner) -> None:
+    runner, pool = narrow_runner, large(narrow_runner.pool)
+    if program == "swap_in":
+        block_ids = np.arange(8, dtype=np.int32)
+        lowered = cast(Any, runner.programs.swap_in).lower(pool, gather_blocks(runner.pool, jnp.asarray(block_ids)), block_ids)
+    else:
+        packed = runner.batches.empty_decode(2) if program == "decode" else runner.batches.empty_prefill(16)
+        lowered = getattr(runner.programs, program).lower(runner.model.weights, pool, runner.last_tokens, packed)
+    memory = lowered.compile().memory_analysis()
+    assert memory.alias_size_in_bytes >= num_bytes(pool)
+    assert memory.temp_size_in_bytes <= 0.05 * num_bytes(pool)
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 8])
+def test_blocks_are_gathered_with_no_more_memory_than_they_take(count: int, narrow_runner: ProgramRunner) -> None:
+    program: Any = narrow_runner.programs.swap_out
+    pool, block_ids = large(narrow_runner.pool), np.arange(count, dtype=np.int32)
+    memory = program.lower(pool, block_ids).compile().memory_analysis()
+    moved = count * num_bytes(pool) / 20_000
+    pointers = 8 * count  # of the tuple of results
+    assert memory.temp_size_in_bytes <= 1.05 * moved
+    assert 0 <= memory.output_size_in_bytes + memory.host_output_size_in_bytes - moved <= pointers
+
+
+def test_swapped_blocks_come_back_to_other_places_in_the_same_memory(runner: ProgramRunner) -> None:
+    row = runner.row(0)
+    runner.prefill_in_chunks(row, PROMPT, 16)
+    pointers = [array.unsafe_buffer_pointer() for array in jax.tree.leaves(runner.pool)]
+    before = [np.array(array) for array in jax.tree.leaves(runner.pool)]
+    sources, targets = np.array(row.block_ids[:8], np.int32), np.array(runner.row(1).block_ids[:8], np.int32)
+    blocks = runner.programs.swap_out(runner.pool, sources)
+    runner.pool = runner.programs.swap_in(runner.pool, jax.device_put(blocks, runner.pool[0][0].sharding), targets)
+    for old, new in zip(before, jax.tree.leaves(runner.pool), strict=True):
+        old[targets] = old[sources]
+        np.testing.assert_array_equal(new, old)
+    assert [array.unsafe_buffer_pointer() for array in jax.tree.leaves(runner.pool)] == pointers

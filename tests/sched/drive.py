@@ -3,9 +3,11 @@
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from lamps_jax.config import SchedulerConfig
 from lamps_jax.sched.block_manager import BlockManager
+from lamps_jax.sched.cost_model import CostModel
 from lamps_jax.sched.plan import StepResult
 from lamps_jax.sched.request import FinishReason, Request, SamplingParams
 from lamps_jax.sched.scheduler import Scheduler
@@ -14,9 +16,18 @@ from tests.token_memory import TokenMemory
 EOS, CALL = 0, 1
 
 
-def make_scheduler(*, num_blocks: int = 65, block_size: int = 4, **limits: int | str) -> Scheduler:
-    config = {"token_budget": 16, "max_chunk_tokens": 8, "max_num_seqs": 4, "max_model_len": 32} | limits
-    return Scheduler(SchedulerConfig(**config), BlockManager(num_blocks, block_size))
+def make_scheduler(
+    *,
+    num_blocks: int = 65,
+    block_size: int = 4,
+    num_host_blocks: int = 0,
+    cost_model: CostModel | None = None,
+    **limits: Any,
+) -> Scheduler:
+    """Without a prefix index unless asked for, so that what is freed is gone."""
+    config = {"token_budget": 16, "max_chunk_tokens": 8, "max_num_seqs": 4, "max_model_len": 32, "prefix_cache": False} | limits
+    blocks = BlockManager(num_blocks, block_size, num_host_blocks=num_host_blocks)
+    return Scheduler(SchedulerConfig(**config), blocks, cost_model)
 
 
 def make_request(request_id: str, num_tokens: int, *, max_tokens: int | None = None) -> Request:
@@ -70,6 +81,8 @@ class Drive:
     config: SchedulerConfig
     block_size: int
     num_blocks: int
+    num_host_blocks: int = 0
+    cost_model: CostModel | None = None
     live: dict[str, Request] = field(default_factory=dict)
     paused: list[str] = field(default_factory=list)
     finished: dict[str, Request] = field(default_factory=dict)
@@ -78,7 +91,13 @@ class Drive:
     num_rewritten: int = 0
 
     def __post_init__(self) -> None:
-        self.scheduler, self.twin = (Scheduler(self.config, BlockManager(self.num_blocks, self.block_size)) for _ in range(2))
+        self.scheduler, self.twin = (
+            Scheduler(
+                self.config, BlockManager(self.num_blocks, self.block_size, num_host_blocks=self.num_host_blocks), self.cost_model
+            )
+            for _ in range(2)
+        )
+        self.now = 0.0
         self.device = TokenMemory(next_token, self.config, self.scheduler.blocks)
         self.prompts: dict[str, tuple[list[int], int | None]] = {}
         self.in_flight: StepResult | None = None
@@ -94,23 +113,31 @@ class Drive:
 
     def step(self) -> None:
         held = {request_id for request_id in self.paused if self.live[request_id].block_ids}
-        plan = self.scheduler.schedule(0.0)
+        self.now += 1.0
+        plan = self.scheduler.schedule(self.now)
         self.scheduler.check()
-        assert plan == self.twin.schedule(0.0), "same calls, other plans"
+        assert plan == self.twin.schedule(self.now), "same calls, other plans"
         self.num_discarded_while_paused += sum(not self.live[request_id].block_ids for request_id in held)
         submitted = self.device.submit(plan) if plan else None
         collected, self.in_flight = self.in_flight, submitted
         idle = len(self.live) == len(self.paused)
         assert submitted or collected or idle, "requests wait, nothing runs, and nothing will change that"
         if collected:
-            accepted = self.scheduler.update(collected, 0.0)
-            twins = self.twin.update(collected, 0.0)
+            accepted = self.scheduler.update(collected, self.now)
+            twins = self.twin.update(collected, self.now)
             assert [(r.request_id, token) for r, token in accepted] == [(r.request_id, token) for r, token in twins]
             self.num_stale += len(collected.sampled) - len(accepted)
             for request, token_id in accepted:
                 self.take(request, token_id)
         self.scheduler.check()
         self.twin.check()
+
+    def step_with_failing_copies(self, every: int, way: str) -> None:
+        """A step in which one copy of `every` fails, on its way in or out."""
+        failing = {block for block in range(self.num_host_blocks) if block % every == 0}
+        self.device.failing_ins, self.device.failing_outs = (failing, set()) if way == "in" else (set(), failing)
+        self.step()
+        self.device.failing_ins, self.device.failing_outs = set(), set()
 
     def take(self, request: Request, token_id: int) -> None:
         max_tokens = request.sampling.max_tokens
@@ -119,15 +146,20 @@ class Drive:
         elif request.num_sampled_tokens == max_tokens or len(request.token_ids) >= self.config.max_model_len:
             self.finish(request, FinishReason.LENGTH)
         elif token_id == CALL:
-            rewritten = surgery(request.token_ids)
+            rewritten, expected_s = surgery(request.token_ids), self.expected_s(request)
             for scheduler in (self.scheduler, self.twin):
-                scheduler.api_called(request.request_id, 0.0)
+                scheduler.api_called(request.request_id, self.now, expected_s)
                 if rewritten != [CALL]:
                     scheduler.replace_last_token(request.request_id, rewritten)
             self.num_rewritten += rewritten != [CALL]
             self.paused.append(request.request_id)
             if returns_at_once(request.token_ids):
                 self.api_return(request.request_id)
+
+    def expected_s(self, request: Request) -> float | None:
+        """A guess at how long the call takes; sometimes none."""
+        guess = _hash(request.token_ids, "expected") % 12
+        return None if guess < 4 else float(guess)
 
     def api_return(self, request_id: str) -> None:
         self.paused.remove(request_id)
@@ -136,14 +168,14 @@ class Drive:
             self.finish(request, FinishReason.LENGTH)
             return
         result = result_of(request.token_ids)
-        self.scheduler.api_returned(request_id, result, 0.0)
-        self.twin.api_returned(request_id, result, 0.0)
+        self.scheduler.api_returned(request_id, result, self.now)
+        self.twin.api_returned(request_id, result, self.now)
         self.scheduler.check()
 
     def finish(self, request: Request, reason: FinishReason) -> None:
         request_id = request.request_id
-        self.scheduler.finish(request_id, reason, 0.0)
-        self.twin.finish(request_id, reason, 0.0)
+        self.scheduler.finish(request_id, reason, self.now)
+        self.twin.finish(request_id, reason, self.now)
         self.finished[request_id] = self.live.pop(request_id)
         prompt, max_tokens = self.prompts[request_id]
         expected = undisturbed(prompt, max_tokens, self.config.max_model_len)
@@ -167,5 +199,6 @@ class Drive:
             self.step()
         assert not self.live, f"{list(self.live)} did not end within {max_steps} steps"
         assert self.scheduler.blocks.num_free_blocks == self.num_blocks - 1
+        assert self.scheduler.blocks.host.num_free == self.num_host_blocks
         counts = self.scheduler.num_waiting, self.scheduler.num_running, self.scheduler.num_in_api_call
         assert counts == (0, 0, 0)

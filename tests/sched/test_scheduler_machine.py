@@ -9,8 +9,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from lamps_jax.config import SchedulerConfig
+from lamps_jax.sched.cost_model import CostModel
 from lamps_jax.sched.policy import SYSTEMS
 from tests.sched.drive import Drive
+
+SLOW_LINK, FAST_LINK = CostModel(1.0, 0.1, 0.0, 0.0, 1.0), CostModel(1.0, 0.1, 0.01, 0.1, 0.2)
+"""Steps that hide a copy or two, and steps that hide a dozen."""
 
 every_system = pytest.mark.parametrize("system", SYSTEMS)
 
@@ -24,6 +28,10 @@ class SchedulerMachine(RuleBasedStateMachine):
         spare_budget=st.integers(0, 12),
         max_chunk_tokens=st.integers(1, 12),
         max_model_len=st.integers(2, 28),
+        num_host_blocks=st.just(0) | st.integers(1, 14),
+        cost_model=st.sampled_from([None, SLOW_LINK, FAST_LINK]),
+        prefix_cache=st.booleans(),
+        preserve_limit_s=st.sampled_from([None, 0.0, 4.0]),
     )
     def start(
         self,
@@ -34,17 +42,24 @@ class SchedulerMachine(RuleBasedStateMachine):
         spare_budget: int,
         max_chunk_tokens: int,
         max_model_len: int,
+        num_host_blocks: int,
+        cost_model: CostModel | None,
+        prefix_cache: bool,
+        preserve_limit_s: float | None,
     ) -> None:
         config = SchedulerConfig(
+            prefix_cache=prefix_cache,
+            preserve_limit_s=preserve_limit_s,
             policy=system,
             token_budget=max_num_seqs + spare_budget,
             max_chunk_tokens=max_chunk_tokens,
             max_num_seqs=max_num_seqs,
             max_model_len=max_model_len,
         )
-        self.drive = Drive(config, block_size, -(-max_model_len // block_size) + 1 + spare_blocks)
+        num_blocks = -(-max_model_len // block_size) + 1 + spare_blocks
+        self.drive = Drive(config, block_size, num_blocks, num_host_blocks, cost_model)
 
-    @rule(length=st.integers(1, 20), first=st.integers(100, 10_000), max_tokens=st.none() | st.integers(1, 16))
+    @rule(length=st.integers(1, 20), first=st.just(100) | st.integers(100, 10_000), max_tokens=st.none() | st.integers(1, 16))
     def arrive(self, length: int, first: int, max_tokens: int | None) -> None:
         length = min(length, self.drive.config.max_model_len - 1)
         self.drive.arrive(list(range(first, first + length)), max_tokens)
@@ -65,6 +80,10 @@ class SchedulerMachine(RuleBasedStateMachine):
         for request_id in list(self.drive.paused):
             self.drive.api_return(request_id)
 
+    @rule(every=st.integers(1, 3), way=st.sampled_from(["in", "out"]))
+    def copies_fail_for_a_step(self, every: int, way: str) -> None:
+        self.drive.step_with_failing_copies(every, way)
+
     @precondition(lambda self: self.drive.live)
     @rule(which=st.integers(0, 100))
     def abort(self, which: int) -> None:
@@ -80,14 +99,16 @@ TestSchedulerMachine.settings = settings(max_examples=60, stateful_step_count=30
 
 
 @functools.cache
-def busy_hour(system: str, seed: int) -> Drive:
+def busy_hour(system: str, seed: int, num_host_blocks: int = 0) -> Drive:
     """A crowd of requests in a pool of two full ones; calls return when they like."""
     rng = random.Random(seed)
-    config = SchedulerConfig(policy=system, token_budget=10, max_chunk_tokens=6, max_num_seqs=5, max_model_len=30)
-    drive = Drive(config, block_size=3, num_blocks=21)
+    config = SchedulerConfig(
+        policy=system, token_budget=10, max_chunk_tokens=6, max_num_seqs=5, max_model_len=30, prefix_cache=seed % 2 == 0
+    )
+    drive = Drive(config, 3, 21, num_host_blocks, SLOW_LINK if num_host_blocks else None)
     for _ in range(250):
         if rng.random() < 0.2:
-            first = rng.randrange(100, 10_000)
+            first = rng.choice([100, rng.randrange(100, 10_000)])
             drive.arrive(list(range(first, first + rng.randint(1, 15))), rng.choice([None, None, 5, 12]))
         for request_id in list(drive.paused):
             if rng.random() < 0.1:
@@ -114,6 +135,15 @@ def test_a_busy_hour_sees_preemptions_stale_samples_rewritten_tokens_and_every_k
     assert sum(drive.num_rewritten for drive in drives) > 10
     reasons = {request.finish_reason for drive in drives for request in drive.finished.values()}
     assert {reason.value for reason in reasons if reason} == {"stop", "length"}
+
+
+@pytest.mark.parametrize("system", ["preserve", "swap"])
+def test_a_busy_hour_with_a_host_tier_swaps_out_and_in_and_fetches_ahead(system: str):
+    drives = [busy_hour(system, seed, 16) for seed in range(4)]
+    plans = [plan for drive in drives for plan in drive.device.plans]
+    assert sum(len(plan.swap_outs) for plan in plans) > 50
+    assert sum(len(plan.swap_ins) for plan in plans) > 30
+    assert sum(drive.scheduler.memory.num_found_tokens for drive in drives) > 100
 
 
 def test_paused_requests_lose_their_blocks_in_a_busy_hour_of_the_preserve_system():

@@ -1,0 +1,1 @@
+"""``lamps-jax doctor``: what this machine can do, and whether it computes the same as another one."""
