@@ -13,6 +13,7 @@ from lamps_jax.config import EngineConfig, SchedulerConfig
 from lamps_jax.engine.batch import BatchBuilder
 from lamps_jax.engine.jax_executor import layout_of
 from lamps_jax.engine.step import Programs, make_programs
+from lamps_jax.kv_cache.offload import MAX_BLOCKS_PER_PROGRAM
 from lamps_jax.models.architecture import ModelConfig
 from lamps_jax.models.attention.self_test import load_backend
 from lamps_jax.models.gptj import GPTJConfig
@@ -153,7 +154,26 @@ def _decode(engine: Abstract) -> tuple[Any, ...]:
     return engine.model.weights, engine.pool, engine.last_tokens, engine.place(engine.batches.empty_decode(MAX_NUM_SEQS))
 
 
-ARGUMENTS: dict[str, Callable[[Abstract], tuple[Any, ...]]] = {"prefill": _prefill, "decode": _decode}
+def _block_ids(engine: Abstract) -> jax.ShapeDtypeStruct:
+    return engine.place(np.zeros(MAX_BLOCKS_PER_PROGRAM, np.int32))
+
+
+def _swap_out(engine: Abstract) -> tuple[Any, ...]:
+    return engine.pool, _block_ids(engine)
+
+
+def _swap_in(engine: Abstract) -> tuple[Any, ...]:
+    one = engine.pool_array
+    block = _shape((len(engine.pool_arrays), *one.shape[1:]), one.dtype, one.sharding)
+    return engine.pool, (block,) * MAX_BLOCKS_PER_PROGRAM, _block_ids(engine)
+
+
+ARGUMENTS: dict[str, Callable[[Abstract], tuple[Any, ...]]] = {
+    "prefill": _prefill,
+    "decode": _decode,
+    "swap_out": _swap_out,
+    "swap_in": _swap_in,
+}
 """Arguments of each of `Programs`, at the largest shape that the engine compiles."""
 
 PROGRAMS = tuple(Programs.__dataclass_fields__)

@@ -65,7 +65,6 @@ class Chip:
     """
 
     name: str
-    platform: str
     memories: dict[str, int]
     gpu: Gpu | None = None
 
@@ -79,6 +78,11 @@ class Chip:
             _describe_tpu_host()
             description = topologies.get_topology_desc(f"{self.name}:{TPU_GRIDS[count]}", "tpu")
         return list(description.devices)[:count]
+
+    @property
+    def backend(self) -> str:
+        """What `jax.default_backend` says where the chip is."""
+        return "gpu" if self.gpu is not None else "tpu"
 
     @property
     def compiler_options(self) -> dict[str, str]:
@@ -104,11 +108,10 @@ def _describe_tpu_host() -> None:
 CHIPS = {
     chip.name: chip
     for chip in (
-        Chip("v5e", "tpu", {"v5e": 16 * GIB}),
-        Chip("v6e", "tpu", {"v6e": 32 * GIB}),
+        Chip("v5e", {"v5e": 16 * GIB}),
+        Chip("v6e", {"v6e": 32 * GIB}),
         Chip(
             "a100",
-            "cuda",
             {"40 GB": 40 * GIB, "80 GB": 80 * GIB},
             Gpu(
                 "NVIDIA A100-SXM4-80GB", 8, cores=108, fpus=64, clock_ghz=1.41, bandwidth=2_039 * GB, cache_bytes=40 * 2**20,
@@ -117,7 +120,6 @@ CHIPS = {
         ),
         Chip(
             "h200",
-            "cuda",
             {"H200": 151_397_597_184},
             Gpu(
                 "NVIDIA H200", 9, cores=132, fpus=128, clock_ghz=1.98, bandwidth=4_800 * GB, cache_bytes=50 * 2**20,
