@@ -8,7 +8,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11 py
 	$(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-fast lint format train-embedded clean
+.PHONY: help serve test test-fast lint format train-embedded aot clean
 
 help:  ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -34,8 +34,8 @@ format: $(VENV)/.dev  ## Formats the code and mends what ruff can
 train-embedded: $(VENV)/.serve  ## Trains the embedded model anew (about two hours on two cores)
 	$(BIN)/python -m lamps_jax.embedded.train --out build/embedded-model
 
-clean:  ## Removes the environment and caches
-	rm -rf $(VENV) *.egg-info .pytest_cache .ruff_cache .hypothesis
+clean:  ## Removes the environments and caches
+	rm -rf $(VENV) $(VENV)-aot-tpu $(VENV)-aot-cuda *.egg-info .pytest_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "lamps-jax needs Python 3.11 or newer; install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; }
@@ -54,4 +54,12 @@ $(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/.serve
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.test
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $@
+
+# An environment that compiles for a device which the machine lacks: lamps-jax with the compiler of tpu or of cuda.
+$(VENV)-aot-%/.ready: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "lamps-jax needs Python 3.11 or newer; install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D) || { rm -rf $(@D); echo "python cannot make a virtual environment; on Debian: apt install python3-venv" >&2; exit 1; }
+	@echo "Installing lamps-jax and the compiler for $* into $(@D); this downloads up to 3 GB ..."
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$*]"
 	@touch $@

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import NamedSharding
 
 from lamps_jax.config import EngineConfig
 from lamps_jax.engine.batch import HEADER, BatchBuilder
@@ -58,7 +58,7 @@ class JaxExecutor:
         smallest = 2 if jax.default_backend() == "cpu" and config.dtype == "bfloat16" else 1
         self._batches = BatchBuilder(config, smallest_decode_batch=smallest)
         self._weights = model.weights
-        layout, shape = _layout(model), model.config
+        layout, shape = layout_of(model), model.config
         # Placed from the start like what the programs return: where an array may lie anywhere, it has a compilation of its own.
         one_device = model.weights[0].sharding
         by_head = NamedSharding(layout.mesh, BY_HEAD) if layout else one_device
@@ -212,11 +212,10 @@ def attention_shape(model: LoadedModel, config: EngineConfig, layout: Layout | N
     )
 
 
-def _layout(model: LoadedModel) -> Layout | None:
+def layout_of(model: LoadedModel) -> Layout | None:
     """The mesh that the weights are sharded over, and how; None if they are on one device."""
     mesh, specs = None, {}
     for name, weight in zip(model.parameter_names, model.weights, strict=True):
         if isinstance(weight.sharding, NamedSharding):
-            assert isinstance(weight.sharding.mesh, Mesh)
             mesh, specs[name] = weight.sharding.mesh, weight.sharding.spec
     return Layout(mesh, specs) if mesh else None

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import lax
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import AbstractMesh, Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
 from lamps_jax.engine.batch import FROM_DEVICE, HEADER, Field
@@ -51,7 +51,7 @@ class Programs:
 class Layout:
     """The devices that the programs run on, and how each parameter is split over them, by name."""
 
-    mesh: Mesh
+    mesh: Mesh | AbstractMesh
     specs: Mapping[str, PartitionSpec]
 
 

@@ -4,12 +4,12 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.sharding import Mesh
+from jax.sharding import AbstractMesh, Mesh
 
 from lamps_jax.models import gptj, llama, opt, orbax_files
 from lamps_jax.models.architecture import Architecture, ModelConfig
@@ -175,10 +175,36 @@ def random_model(
     eos_token_ids: tuple[int, ...] = (0,),
 ) -> LoadedModel:
     """A model of the given shape with random weights: for benchmarks and tests."""
-    model = next(architecture.model for architecture in ARCHITECTURES.values() if architecture.config is type(config))
-    graph, abstract = abstract_parameters(_builder(model, config, dtype=dtype, quantize=quantize))
+    graph, abstract = _abstract(config, dtype=dtype, quantize=quantize)
     parameters = random_parameters(abstract, seed=seed, shardings=parameter_shardings(mesh, abstract) if mesh else None)
     return LoadedModel("random", graph, tuple(parameters), tuple(parameters.values()), config, eos_token_ids)
+
+
+def abstract_model(
+    config: ModelConfig,
+    *,
+    dtype: str = "float32",
+    quantize: str | None = None,
+    mesh: Mesh | AbstractMesh | None = None,
+    eos_token_ids: tuple[int, ...] = (0,),
+) -> LoadedModel:
+    """A model of the given shape without weights: in their place stand `jax.ShapeDtypeStruct`, sharded as weights would be.
+
+    It is for what compiles programs and never runs them; any size takes no memory.
+    """
+    graph, abstract = _abstract(config, dtype=dtype, quantize=quantize)
+    if mesh is not None:
+        shardings = parameter_shardings(mesh, abstract)
+        abstract = {
+            name: jax.ShapeDtypeStruct(value.shape, value.dtype, sharding=shardings[name]) for name, value in abstract.items()
+        }
+    weights = cast(tuple[jax.Array, ...], tuple(abstract.values()))
+    return LoadedModel("abstract", graph, tuple(abstract), weights, config, eos_token_ids)
+
+
+def _abstract(config: ModelConfig, *, dtype: str, quantize: str | None) -> tuple[nnx.GraphDef, dict[str, jax.ShapeDtypeStruct]]:
+    model = next(architecture.model for architecture in ARCHITECTURES.values() if architecture.config is type(config))
+    return abstract_parameters(_builder(model, config, dtype=dtype, quantize=quantize))
 
 
 def _builder(

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import lax
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from lamps_jax.models.architecture import ModelConfig
@@ -41,6 +41,16 @@ BY_INPUT = ("out_proj", "fc_out", "down_proj")
 """Layers split by the columns of their weight: each device adds up a part, and the sum needs an all-reduce."""
 
 
+def check_tensor_parallel(size: int, config: ModelConfig) -> None:
+    """Raises ValueError if the heads of a model of the shape `config` cannot be divided by `size`."""
+    if config.num_kv_heads % size:
+        sizes = ", ".join(str(valid) for valid in range(1, config.num_kv_heads + 1) if config.num_kv_heads % valid == 0)
+        heads = "heads" if config.num_heads == config.num_kv_heads else "key-value heads"
+        raise ValueError(
+            f"tensor_parallel must divide the model's {config.num_kv_heads} {heads}, got {size}; valid sizes for it are {sizes}"
+        )
+
+
 def tensor_parallel_mesh(size: int, config: ModelConfig) -> Mesh | None:
     """A mesh of `size` devices, as many of each process, for a model of the shape `config`; None for the one device by default.
 
@@ -48,12 +58,7 @@ def tensor_parallel_mesh(size: int, config: ModelConfig) -> Mesh | None:
         ValueError: If the model's heads cannot be divided by `size`, or there are not as many devices, or several processes do
             not have equal shares of them.
     """
-    if config.num_kv_heads % size:
-        sizes = ", ".join(str(valid) for valid in range(1, config.num_kv_heads + 1) if config.num_kv_heads % valid == 0)
-        heads = "heads" if config.num_heads == config.num_kv_heads else "key-value heads"
-        raise ValueError(
-            f"tensor_parallel must divide the model's {config.num_kv_heads} {heads}, got {size}; valid sizes for it are {sizes}"
-        )
+    check_tensor_parallel(size, config)
     count, processes = jax.device_count(), jax.process_count()
     if size > count:
         raise ValueError(
@@ -72,12 +77,12 @@ def tensor_parallel_mesh(size: int, config: ModelConfig) -> Mesh | None:
     return jax.make_mesh((1, size), AXES, axis_types=(AxisType.Auto, AxisType.Auto), devices=devices)
 
 
-def parameter_shardings(mesh: Mesh, abstract: Mapping[str, jax.ShapeDtypeStruct]) -> dict[str, NamedSharding]:
+def parameter_shardings(mesh: Mesh | AbstractMesh, abstract: Mapping[str, jax.ShapeDtypeStruct]) -> dict[str, NamedSharding]:
     """Where each parameter lies on `mesh`; one whose split axis the mesh does not divide lies whole on every device."""
     return {name: NamedSharding(mesh, _spec(mesh, name, value.shape)) for name, value in abstract.items()}
 
 
-def _spec(mesh: Mesh, name: str, shape: tuple[int, ...]) -> PartitionSpec:
+def _spec(mesh: Mesh | AbstractMesh, name: str, shape: tuple[int, ...]) -> PartitionSpec:
     *_, layer, parameter = name.split(".")
     if layer in BY_OUTPUT and shape[0] % mesh.shape["model"] == 0:
         return PartitionSpec("model")
