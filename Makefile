@@ -34,6 +34,11 @@ format: $(VENV)/.dev  ## Formats the code and mends what ruff can
 train-embedded: $(VENV)/.serve  ## Trains the embedded model anew (about two hours on two cores)
 	$(BIN)/python -m lamps_jax.embedded.train --out build/embedded-model
 
+aot: $(VENV)-aot-tpu/.ready $(VENV)-aot-cuda/.ready  ## Compiles the programs for TPUs and NVIDIA GPUs, which need not be here (docs/portability.md)
+	$(VENV)-aot-tpu/bin/python -m benchmarks.aot --target v5e,v6e $(ARGS)
+	$(VENV)-aot-cuda/bin/python -m benchmarks.aot --target a100,h200 $(ARGS)
+	$(VENV)-aot-cuda/bin/python -m benchmarks.aot --merge
+
 clean:  ## Removes the environments and caches
 	rm -rf $(VENV) $(VENV)-aot-tpu $(VENV)-aot-cuda *.egg-info .pytest_cache .ruff_cache .hypothesis
 
