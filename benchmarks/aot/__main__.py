@@ -5,8 +5,8 @@
     python -m benchmarks.aot --merge [--out build/aot]               # into benchmarks/results/aot.json and docs/portability.md
 
 Nothing is run and no weight is allocated. One JSON file a target holds what has been compiled so far; a run goes on where the one
-before ended, also that of the results, and compiles again where the sources have changed since. The exit status is 1 if a program
-fails.
+before ended, also that of the results, and compiles again where the sources have changed since. The exit status of ``--merge`` is
+1 if a program fails.
 """
 
 import argparse
@@ -41,8 +41,8 @@ def sources() -> str:
     return digest.hexdigest()[:16]
 
 
-def compile_all(target: str, path: Path, cases: list[tuple[str, int, str]], attention: str | None) -> list[dict[str, Any]]:
-    """The runs of one target, those of earlier calls too; each is written down as soon as it is there."""
+def compile_all(target: str, path: Path, cases: list[tuple[str, int, str]], attention: str | None) -> None:
+    """Adds the runs of one target to those in `path`; each is written down as soon as it is there."""
     chip, digest = CHIPS[target], sources()
     known = {_key(run): run for file in (RESULTS, path) for run in _runs(file) if run["target"] == target}
     for model, tensor_parallel, program in cases:
@@ -55,7 +55,6 @@ def compile_all(target: str, path: Path, cases: list[tuple[str, int, str]], atte
                 path.write_text(json.dumps({"runs": list(known.values())}, indent=1))
             if known[key]["status"] != "unsupported":
                 break
-    return list(known.values())
 
 
 def merge(folder: Path) -> list[dict[str, Any]]:
@@ -100,12 +99,12 @@ def main() -> int:
     if not arguments.target and not arguments.merge:
         parser.error("give --target, or --merge")
     use_host_only()
-    runs: list[dict[str, Any]] = []
     for target in arguments.target.split(",") if arguments.target else ():
-        runs += compile_all(target, arguments.out / f"{target}.json", list(_cases(arguments)), arguments.attention)
-    if arguments.merge:
-        runs = merge(arguments.out)
-        write_tables(DOCUMENT, runs)
+        compile_all(target, arguments.out / f"{target}.json", list(_cases(arguments)), arguments.attention)
+    if not arguments.merge:
+        return 0
+    runs = merge(arguments.out)
+    write_tables(DOCUMENT, runs)
     return int(any(run["status"] in FAILURES for run in runs))
 
 
