@@ -8,7 +8,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11 py
 	$(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-fast lint format train-embedded aot clean
+.PHONY: help serve test test-fast lint format train-embedded aot aot-tpu aot-cuda clean
 
 help:  ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -34,8 +34,17 @@ format: $(VENV)/.dev  ## Formats the code and mends what ruff can
 train-embedded: $(VENV)/.serve  ## Trains the embedded model anew (about two hours on two cores)
 	$(BIN)/python -m lamps_jax.embedded.train --out build/embedded-model
 
+aot: aot-tpu aot-cuda  ## Compiles the programs for TPUs and NVIDIA GPUs, which need not be here (docs/portability.md)
+	$(VENV)-aot-cuda/bin/python -m benchmarks.aot --merge
+
+aot-tpu: $(VENV)-aot-tpu/.ready
+	$(VENV)-aot-tpu/bin/python -m benchmarks.aot --target v5e,v6e $(ARGS)
+
+aot-cuda: $(VENV)-aot-cuda/.ready
+	$(VENV)-aot-cuda/bin/python -m benchmarks.aot --target a100,h200 $(ARGS)
+
 clean:  ## Removes the environments and caches
-	rm -rf $(VENV) $(VENV)-aot-tpu $(VENV)-aot-cuda *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-aot-* *.egg-info .pytest_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "lamps-jax needs Python 3.11 or newer; install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; }

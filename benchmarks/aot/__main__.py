@@ -4,8 +4,9 @@
     python -m benchmarks.aot --target a100,h200 [--out build/aot]    # in an environment with jax[cuda12]
     python -m benchmarks.aot --merge [--out build/aot]               # into benchmarks/results/aot.json and docs/portability.md
 
-Nothing is run and no weight is allocated. One JSON file a target holds what has been compiled so far; a second run goes on where
-the first ended, and compiles again what the sources have changed since. The exit status is 1 if a program fails.
+Nothing is run and no weight is allocated. One JSON file a target holds what has been compiled so far; a run goes on where the one
+before ended, also that of the results, and compiles again where the sources have changed since. The exit status of ``--merge`` is
+1 if a program fails.
 """
 
 import argparse
@@ -40,11 +41,10 @@ def sources() -> str:
     return digest.hexdigest()[:16]
 
 
-def compile_all(target: str, path: Path, cases: list[tuple[str, int, str]], attention: str | None) -> list[dict[str, Any]]:
-    """The runs of one target, those of earlier calls too; each is written down as soon as it is there."""
+def compile_all(target: str, path: Path, cases: list[tuple[str, int, str]], attention: str | None) -> None:
+    """Adds the runs of one target to those in `path`; each is written down as soon as it is there."""
     chip, digest = CHIPS[target], sources()
-    runs = json.loads(path.read_text())["runs"] if path.exists() else []
-    known = {tuple(run[key] for key in KEY): run for run in runs}
+    known = {_key(run): run for file in (RESULTS, path) for run in _runs(file) if run["target"] == target}
     for model, tensor_parallel, program in cases:
         for backend in [attention] if attention else attentions(chip):
             key = (target, model, tensor_parallel, program, backend)
@@ -55,26 +55,27 @@ def compile_all(target: str, path: Path, cases: list[tuple[str, int, str]], atte
                 path.write_text(json.dumps({"runs": list(known.values())}, indent=1))
             if known[key]["status"] != "unsupported":
                 break
-    return list(known.values())
 
 
 def merge(folder: Path) -> list[dict[str, Any]]:
-    """The runs of all targets, those of targets that `folder` lacks from the results of before."""
-    earlier = json.loads(RESULTS.read_text())["runs"] if RESULTS.exists() else []
-    found = {path.stem: json.loads(path.read_text())["runs"] for path in sorted(folder.glob("*.json"))}
-    runs = [run for run in earlier if run["target"] not in found] + [run for part in found.values() for run in part]
-    write_document(RESULTS, "aot", sorted(runs, key=_order))
+    """The runs of all targets: those in `folder`, and what it lacks from the results of before."""
+    known = {_key(run): run for file in (RESULTS, *sorted(folder.glob("*.json"))) for run in _runs(file)}
+    runs = sorted(known.values(), key=_order)
+    write_document(RESULTS, "aot", runs)
     return runs
 
 
+def _runs(path: Path) -> list[dict[str, Any]]:
+    return json.loads(path.read_text())["runs"] if path.exists() else []
+
+
+def _key(run: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(run[key] for key in KEY)
+
+
 def _order(run: dict[str, Any]) -> tuple[Any, ...]:
-    return (
-        list(CHIPS).index(run["target"]),
-        list(MODELS).index(run["model"]),
-        run["tensor_parallel"],
-        run["program"],
-        run["attention"],
-    )
+    places = [list(table).index(run[key]) for table, key in ((CHIPS, "target"), (MODELS, "model"), (PROGRAMS, "program"))]
+    return places[0], places[1], run["tensor_parallel"], places[2], run["attention"]
 
 
 def _cases(arguments: argparse.Namespace) -> Iterator[tuple[str, int, str]]:
@@ -98,12 +99,12 @@ def main() -> int:
     if not arguments.target and not arguments.merge:
         parser.error("give --target, or --merge")
     use_host_only()
-    runs: list[dict[str, Any]] = []
     for target in arguments.target.split(",") if arguments.target else ():
-        runs += compile_all(target, arguments.out / f"{target}.json", list(_cases(arguments)), arguments.attention)
-    if arguments.merge:
-        runs = merge(arguments.out)
-        write_tables(DOCUMENT, json.loads(RESULTS.read_text())["runs"])
+        compile_all(target, arguments.out / f"{target}.json", list(_cases(arguments)), arguments.attention)
+    if not arguments.merge:
+        return 0
+    runs = merge(arguments.out)
+    write_tables(DOCUMENT, runs)
     return int(any(run["status"] in FAILURES for run in runs))
 
 

@@ -60,11 +60,12 @@ class Chip:
     """A target of compilation.
 
     Attributes:
-        memories: Bytes of device memory by the name of each variant that is sold.
+        memories: Bytes of device memory of each variant that is sold, by the size in its data sheet.
         gpu: What its compiler must be told; None for a TPU, which its compiler knows by `name`.
     """
 
     name: str
+    title: str
     memories: dict[str, int]
     gpu: Gpu | None = None
 
@@ -95,12 +96,13 @@ TPU_GRIDS = {1: "2x2", 2: "2x2", 4: "2x2", 8: "2x4"}
 
 
 def _describe_tpu_host() -> None:
-    """Tells the TPU library what it would ask of the machine, which has no TPU."""
+    """Tells the TPU library what it would ask of the machine, and that there is no TPU to be kept from others."""
     for name, value in {
         "TPU_SKIP_MDS_QUERY": "1",
         "TPU_ACCELERATOR_TYPE": "v5litepod-4",
         "TPU_WORKER_HOSTNAMES": "localhost",
         "TPU_WORKER_ID": "0",
+        "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # two processes would share a TPU badly, but may both compile
     }.items():
         os.environ.setdefault(name, value)
 
@@ -108,11 +110,12 @@ def _describe_tpu_host() -> None:
 CHIPS = {
     chip.name: chip
     for chip in (
-        Chip("v5e", {"v5e": 16 * GIB}),
-        Chip("v6e", {"v6e": 32 * GIB}),
+        Chip("v5e", "TPU v5e", {"16 GB": 16 * GIB}),
+        Chip("v6e", "TPU v6e", {"32 GB": 32 * GIB}),
         Chip(
             "a100",
-            {"40 GB": 40 * GIB, "80 GB": 80 * GIB},
+            "NVIDIA A100",
+            {"40 GB": 40 * GB, "80 GB": 80 * GB},
             Gpu(
                 "NVIDIA A100-SXM4-80GB", 8, cores=108, fpus=64, clock_ghz=1.41, bandwidth=2_039 * GB, cache_bytes=40 * 2**20,
                 shared_bytes=167_936, block_shared_bytes=166_912, memory_bytes=85_100_068_864,
@@ -120,7 +123,8 @@ CHIPS = {
         ),
         Chip(
             "h200",
-            {"H200": 151_397_597_184},
+            "NVIDIA H200",
+            {"141 GB": 141 * GB},
             Gpu(
                 "NVIDIA H200", 9, cores=132, fpus=128, clock_ghz=1.98, bandwidth=4_800 * GB, cache_bytes=50 * 2**20,
                 shared_bytes=233_472, block_shared_bytes=232_448, memory_bytes=151_397_597_184,

@@ -58,13 +58,15 @@ def measure(chip: Chip, model: Model, tensor_parallel: int, program: str, attent
         return run | {"status": "refused", "reason": str(error)}
     try:
         with as_on(chip):
-            return run | _compiled(chip, engine, program)
+            run |= _figures(chip, engine, program)
     except Unsupported as error:
         return run | {"status": "unsupported", "reason": str(error)}
     except Exception as error:  # whatever a compiler or its bindings raise is what is to be reported
         message = str(error)
         too_large = all(part in message for part in OUT_OF_MEMORY)
         return run | {"status": "too large" if too_large else "does not compile", "reason": _on_one_line(message)}
+    broken = broken_rules(run, num_layers=model.config.num_layers)
+    return run | ({"status": "breaks a rule", "reason": broken} if broken else {"status": "ok"})
 
 
 def as_on(chip: Chip) -> AbstractContextManager[Any]:
@@ -72,7 +74,7 @@ def as_on(chip: Chip) -> AbstractContextManager[Any]:
     return mock.patch.object(jax, "default_backend", return_value=chip.backend)
 
 
-def _compiled(chip: Chip, engine: Abstract, program: str) -> dict[str, Any]:
+def _figures(chip: Chip, engine: Abstract, program: str) -> dict[str, Any]:
     began = time.perf_counter(), time.process_time()
     lowered = getattr(engine.programs, program).lower(*ARGUMENTS[program](engine))
     lowered_at = time.process_time()
@@ -80,7 +82,7 @@ def _compiled(chip: Chip, engine: Abstract, program: str) -> dict[str, Any]:
     memory, text = compiled.memory_analysis(), compiled.as_text()
     local_shape = engine.pool_array.sharding.shard_shape(engine.pool_array.shape)
     pool_bytes = len(engine.pool_arrays) * math.prod(local_shape) * engine.pool_array.dtype.itemsize
-    run = {
+    return {
         "lower_cpu_s": lowered_at - began[1],
         "compile_cpu_s": time.process_time() - lowered_at,
         "wall_s": time.perf_counter() - began[0],
@@ -100,29 +102,20 @@ def _compiled(chip: Chip, engine: Abstract, program: str) -> dict[str, Any]:
         "kernel_calls": hlo.kernel_calls(text),
         "collectives": hlo.collectives(text),
     }
-    broken = broken_rules(run, program)
-    return (
-        run
-        | {"fits": fits(run["peak_bytes"], chip)}
-        | ({"status": "breaks a rule", "reason": broken} if broken else {"status": "ok"})
-    )
 
 
-def broken_rules(run: dict[str, Any], program: str) -> str:
+def broken_rules(run: dict[str, Any], *, num_layers: int) -> str:
     """What a compiled program does that none may do; empty if there is nothing."""
-    broken = []
+    broken, program = [], run["program"]
     if program not in READS_ONLY and run["aliased_bytes"] < run["pool_bytes"]:
         broken.append(f"only {run['aliased_bytes']} of the pool's {run['pool_bytes']} bytes are updated in place")
     if run["pool_copies"]:
         broken.append(f"an array of the pool is copied whole {run['pool_copies']} times")
     if program != "prefill" and run["temporary_bytes"] > MAX_TEMPORARY_SHARE * run["pool_bytes"]:
         broken.append(f"temporaries are {run['temporary_bytes'] / run['pool_bytes']:.1%} of the pool")
+    if program == "decode" and run["attention"] != FALL_BACK and run["kernel_calls"] < num_layers:
+        broken.append(f"{run['attention']} is called {run['kernel_calls']} times in {num_layers} layers")
     return "; ".join(broken)
-
-
-def fits(peak_bytes: int, chip: Chip) -> dict[str, bool]:
-    """Whether a program's memory is no more than what each variant of the chip has."""
-    return {variant: peak_bytes <= memory_bytes for variant, memory_bytes in chip.memories.items()}
 
 
 def _on_one_line(message: str) -> str:

@@ -3,6 +3,9 @@
 import json
 from pathlib import Path
 
+from benchmarks.aot.cases import MODELS
+from benchmarks.aot.measure import broken_rules
+from benchmarks.aot.table import tables
 from benchmarks.parity import as_markdown
 from tests.models.test_parity import CONFIGS, MAX_INT8_ERROR
 from tests.models.torch_pair import MAX_ERROR
@@ -25,3 +28,14 @@ def test_the_figures_of_loading_are_the_measured_ones() -> None:
     document = (ROOT / "docs/models.md").read_text()
     for run in json.loads((ROOT / "benchmarks/results/load.json").read_text())["runs"]:
         assert f"| {run['load_s']:.1f} s " in document
+
+
+def test_the_tables_of_portability_are_what_was_compiled_and_hide_no_broken_rule() -> None:
+    runs = json.loads((ROOT / "benchmarks/results/aot.json").read_text())["runs"]
+    assert tables(runs) in (ROOT / "docs/portability.md").read_text()
+    for run in runs:
+        if "peak_bytes" in run:
+            broken = broken_rules(run, num_layers=MODELS[run["model"]].config.num_layers)
+            assert (run["status"], run.get("reason", "")) == ("breaks a rule" if broken else "ok", broken)
+        else:
+            assert run["status"] in ("refused", "unsupported", "too large", "does not compile") and run["reason"]
