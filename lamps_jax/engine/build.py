@@ -15,7 +15,7 @@ from lamps_jax.engine.distributed import agree
 from lamps_jax.engine.engine import Engine
 from lamps_jax.engine.jax_executor import JaxExecutor
 from lamps_jax.engine.measure import measure_cost_model
-from lamps_jax.engine.pool_size import free_bytes, num_blocks
+from lamps_jax.engine.pool_size import check_weights_fit, free_bytes, num_blocks
 from lamps_jax.kv_cache.offload import allow_pinned_memory
 from lamps_jax.models.architecture import ModelConfig
 from lamps_jax.models.registry import LoadedModel, load_model, read_model_config
@@ -150,6 +150,7 @@ def _load(directory: Path, config: EngineConfig, progress: Progress) -> LoadedMo
         quantize=config.quantize,
         load_format=config.load_format,
         mesh=mesh,
+        before_reading=lambda num_bytes: check_weights_fit(num_bytes, free_bytes()),
         progress=lambda done, total: progress("loading weights", done, total),
     )
 

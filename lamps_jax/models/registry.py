@@ -1,7 +1,8 @@
 """From a Hugging Face directory to a model that the engine can run."""
 
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -9,7 +10,7 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.sharding import AbstractMesh, Mesh
+from jax.sharding import AbstractMesh, Mesh, NamedSharding
 
 from lamps_jax.models import gptj, llama, opt, orbax_files
 from lamps_jax.models.architecture import Architecture, ModelConfig
@@ -69,6 +70,7 @@ def load_model(
     quantize: str | None = None,
     load_format: str = "auto",
     mesh: Mesh | None = None,
+    before_reading: Callable[[int], None] = lambda num_bytes: None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> LoadedModel:
     """Loads configuration and weights from a Hugging Face directory, or from one that `convert` wrote.
@@ -78,6 +80,7 @@ def load_model(
         quantize: "int8" stores matrices as 8-bit integers with one scale an output; so do weights converted that way.
         load_format: "auto" reads the weights; "dummy" draws random ones.
         mesh: Devices over which weights are sharded; None for the default device.
+        before_reading: Called with the bytes that each device will hold; may raise.
         progress: Called with bytes read and bytes in all.
 
     Raises:
@@ -95,6 +98,7 @@ def load_model(
         quantize = stored
     graph, abstract = abstract_parameters(_builder(architecture.model, config, dtype=dtype, quantize=quantize))
     shardings = parameter_shardings(mesh, abstract) if mesh is not None else None
+    before_reading(_bytes_per_device(abstract, shardings))
     if load_format == "auto" and converted:
         parameters = orbax_files.restore(directory, abstract, shardings=shardings, progress=progress)
     elif load_format == "auto":
@@ -200,6 +204,11 @@ def abstract_model(
         }
     weights = cast(tuple[jax.Array, ...], tuple(abstract.values()))
     return LoadedModel("abstract", graph, tuple(abstract), weights, config, eos_token_ids)
+
+
+def _bytes_per_device(abstract: Mapping[str, jax.ShapeDtypeStruct], shardings: Mapping[str, NamedSharding] | None) -> int:
+    shapes = {name: shardings[name].shard_shape(value.shape) if shardings else value.shape for name, value in abstract.items()}
+    return sum(math.prod(shapes[name]) * value.dtype.itemsize for name, value in abstract.items())
 
 
 def _abstract(config: ModelConfig, *, dtype: str, quantize: str | None) -> tuple[nnx.GraphDef, dict[str, jax.ShapeDtypeStruct]]:

@@ -1,10 +1,12 @@
 """The pool takes what was asked for or what fits, and what does not fit is said in bytes."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lamps_jax.config import EngineConfig, SchedulerConfig
+from lamps_jax.engine.build import EMBEDDED_MODEL, build_engine
 from lamps_jax.engine.pool_size import DoesNotFit, block_bytes_per_device, check_weights_fit, free_bytes, num_blocks
 from lamps_jax.models.gptj import GPTJConfig
 
@@ -60,6 +62,13 @@ def test_weights_that_do_not_fit_say_by_how_much():
     check_weights_fit(5, None)
     with pytest.raises(DoesNotFit, match=r"12.10 GB on each device and 8.00 GB are free: 4.10 GB too many; use --dtype bfloat16"):
         check_weights_fit(12_100_000_000, 8_000_000_000)
+
+
+def test_a_model_that_does_not_fit_is_refused_before_its_weights_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "config.json").write_text((EMBEDDED_MODEL / "config.json").read_text())  # and no weights
+    monkeypatch.setattr("lamps_jax.engine.build.free_bytes", lambda: 1_000_000)
+    with pytest.raises(DoesNotFit, match=r"the weights take 9.7 MB on each device and 1.0 MB are free: 8.7 MB too many"):
+        build_engine(tmp_path, EngineConfig(), ())
 
 
 def test_a_share_of_an_unknown_memory_is_refused():
