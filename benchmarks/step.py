@@ -5,17 +5,23 @@
 A decode step has to read every weight once, and the keys and values of every token of every context. Those bytes, divided by the
 time of a step, are set against what the same device copies per second (bytes read plus bytes written): 1.0 would be the limit of
 a machine that does nothing but move memory. Steps are submitted one ahead of the one collected, as the engine does.
+
+Beside each stands the time of the same model over a dense cache (`benchmarks.dense`), the two measured in turns: the quotient is
+what paging costs.
 """
 
 import argparse
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from benchmarks.dense import allocate_dense, make_dense_decode
 from benchmarks.document import write_document
 from lamps_jax.config import EngineConfig, SchedulerConfig
 from lamps_jax.engine.build import EMBEDDED_MODEL
@@ -31,6 +37,9 @@ GPTJ_124M = GPTJConfig(
 """GPT-J's shape at 124 million parameters."""
 
 SAMPLING = SamplingParams()
+
+TURNS = 4
+"""Changes between the paged and the dense steps, so that a busy moment of the machine hits both."""
 
 
 def copy_bandwidth(megabytes: int = 256, repeats: int = 7) -> float:
@@ -62,24 +71,44 @@ def measure_decode(model: LoadedModel, dtype: str, *, batch: int, context: int, 
         chunk = PrefillChunk(str(row), row, [1], context - 1, tables[row], SAMPLING, sample=True, ban_eos=False)
         executor.collect(executor.submit(StepPlan(0, (chunk,), ())))
     decodes = tuple(Decode(str(row), row, None, context, tables[row], ban_eos=False) for row in range(batch))
-    handle = executor.submit(StepPlan(0, (), decodes))
-    seconds = []
-    for step in range(steps):
-        start = time.perf_counter()
-        following = executor.submit(StepPlan(step + 1, (), decodes))
+    dense_step = dense_stepper(model, dtype, batch=batch, context=context)
+    seconds, dense_seconds = [], []
+    for turn in range(-1, TURNS):  # the first compiles and warms
+        handle = executor.submit(StepPlan(0, (), decodes))
+        for step in range(-(-steps // TURNS)):
+            start = time.perf_counter()
+            following = executor.submit(StepPlan(step + 1, (), decodes))
+            executor.collect(handle)
+            handle = following
+            seconds += [time.perf_counter() - start] * (turn >= 0)
         executor.collect(handle)
-        handle = following
-        seconds.append(time.perf_counter() - start)
-    executor.collect(handle)
+        dense_seconds += [dense_step() for _ in range(-(-steps // TURNS))] * (turn >= 0)
     embedding = 2 * model.config.vocab_size * model.config.hidden_size  # of two tables, a step reads one whole: the output's
     read_weights = model.weight_bytes * (1 - 0.5 * embedding / sum(weight.size for weight in model.weights))
     kv_bytes = batch * (context + 1) * executor.block_bytes / 16
-    median = statistics.median(seconds)
+    median, dense_s = statistics.median(seconds), statistics.median(dense_seconds)
     return {
         "phase": "decode", "batch": batch, "context_tokens": context, "step_s": median,
+        "dense_step_s": dense_s, "paged_to_dense": median / dense_s,
         "tokens_per_s": batch / median, "bytes_per_step": read_weights + kv_bytes,
         "bytes_per_s": (read_weights + kv_bytes) / median,
     }  # fmt: skip
+
+
+def dense_stepper(model: LoadedModel, dtype: str, *, batch: int, context: int) -> Callable[[], float]:
+    """Runs one step over a dense cache of as many tokens as the paged one has places, and returns its seconds."""
+    decode = make_dense_decode(model)
+    cache = allocate_dense(model, dtype, batch=batch, num_tokens=context + 64)
+    tokens, positions = jnp.ones(batch, jnp.int32), jnp.full(batch, context, jnp.int32)
+
+    def step() -> float:
+        nonlocal cache, tokens
+        start = time.perf_counter()
+        cache, tokens = decode(model.weights, cache, tokens, positions)
+        np.asarray(tokens)
+        return time.perf_counter() - start
+
+    return step
 
 
 def measure_prefill(model: LoadedModel, dtype: str, *, tokens: int, repeats: int) -> dict[str, Any]:
@@ -109,8 +138,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/step.json"), help="where to write the results")
     parser.add_argument("--dtype", default="float32", help="type of the weights")
-    parser.add_argument("--batches", default="1,8,32", help="decode batch sizes")
-    parser.add_argument("--contexts", default="128,512", help="tokens of context")
+    parser.add_argument("--batches", default="1,8,32,64", help="decode batch sizes")
+    parser.add_argument("--contexts", default="128,512,2048", help="tokens of context")
     parser.add_argument("--steps", type=int, default=20, help="steps timed for each figure")
     arguments = parser.parse_args()
     bandwidth = copy_bandwidth()
@@ -129,11 +158,12 @@ def main() -> None:
             for run in runs:
                 run.setdefault("model", name)
                 run |= {"dtype": arguments.dtype, "copy_bytes_per_s": bandwidth}
-    print(
-        f"{'model':12} {'phase':8} {'batch':>5} {'context':>7} {'ms':>8} {'tokens/s':>9} {'MB/step':>8} {'of copy bandwidth':>18}"
-    )
+    header = f"{'model':12} {'phase':8} {'batch':>5} {'context':>7} {'ms':>8} {'tokens/s':>9} {'MB/step':>8}"
+    print(f"{header} {'of copy bandwidth':>18} {'to dense':>8}")
     for run in runs:
-        moved = f"{run['bytes_per_step'] / 1e6:8.1f} {run['share_of_bandwidth']:18.2f}" if run["phase"] == "decode" else ""
+        moved = ""
+        if run["phase"] == "decode":
+            moved = f"{run['bytes_per_step'] / 1e6:8.1f} {run['share_of_bandwidth']:18.2f} {run['paged_to_dense']:8.2f}"
         print(
             f"{run['model']:12} {run['phase']:8} {run['batch']:5} {run['context_tokens']:7} {1e3 * run['step_s']:8.2f} "
             f"{run['tokens_per_s']:9.0f} {moved}"
