@@ -31,7 +31,7 @@ class Model:
     """A published model's shape, and a pool of a size that one would run it with.
 
     Attributes:
-        pool_tokens: Tokens whose keys and values the pool holds.
+        pool_tokens: Tokens whose keys and values the pool holds for each device: more devices have more memory to spare.
     """
 
     name: str
@@ -116,7 +116,7 @@ def abstract_engine(model: Model, devices: Sequence[Any], attention: str) -> Abs
     config = EngineConfig(
         SchedulerConfig(max_chunk_tokens=MAX_CHUNK_TOKENS, max_num_seqs=MAX_NUM_SEQS, max_model_len=MAX_MODEL_LEN),
         block_size=BLOCK_SIZE,
-        num_blocks=model.pool_tokens // BLOCK_SIZE + 1,
+        num_blocks=len(devices) * model.pool_tokens // BLOCK_SIZE + 1,
         dtype=DTYPE,
         tensor_parallel=len(devices),
     )

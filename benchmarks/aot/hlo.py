@@ -19,7 +19,8 @@ KERNEL_TARGETS = ("tpu_custom_call", "__gpu$xla.gpu.triton", "mosaic_gpu")
 
 _INSTRUCTION = re.compile(r"^\s*(?:ROOT )?%?\S+ = (.+?) ([a-z][\w-]*)\(", re.MULTILINE)
 _TARGET = re.compile(r'custom_call_target="([^"]+)"')
-_ARRAY = re.compile(r"(\w+)\[([\d,]*)\]")
+_ARRAY = re.compile(r"(\w+)\[([\d,]*)\](\{[^}]*\})?")
+_ON_CHIP = re.compile(r"S\([1-9]")
 _MOVES = ("copy", "copy-start", "transpose")
 
 
@@ -35,13 +36,14 @@ def kernel_calls(hlo: str) -> int:
 
 
 def copies_of(hlo: str, dtype: str, shape: tuple[int, ...]) -> int:
-    """How many instructions do nothing but move a whole array of this type (in HLO's spelling) and shape, axes in any order."""
+    """How many instructions do nothing but move a whole array of this type (in HLO's spelling) and shape, axes in any order.
+
+    A TPU's compiler may fetch an array into on-chip memory before it is read, which takes no room beside the array: that is none.
+    """
     wanted = sorted(shape)
     return sum(
-        any(
-            kind == dtype and sorted(int(size) for size in sizes.split(",") if size) == wanted
-            for kind, sizes in _ARRAY.findall(result)[:1]
-        )
+        kind == dtype and sorted(int(size) for size in sizes.split(",") if size) == wanted and not _ON_CHIP.search(layout)
         for result, operation in _INSTRUCTION.findall(hlo)
         if operation in _MOVES
+        for kind, sizes, layout in _ARRAY.findall(result)[:1]
     )
