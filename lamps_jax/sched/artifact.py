@@ -1,17 +1,19 @@
 """What the code released with LAMPS computes, which is not what its paper says: wastes, choice and score, quirks included.
 
-Source: github.com/mars-repository/mars-codebase (Apache-2.0): `classify`, `discard_waste` and `swap_waste` of vllm/core/scheduler_v2.py,
-class `V2` of vllm/core/policy.py; re-stated here, not copied. Everything is in tokens and seconds.
+Source: github.com/mars-repository/mars-codebase (Apache-2.0): `classify`, `discard_waste` and `swap_waste` of
+vllm/core/scheduler_v2.py, class `V2` of vllm/core/policy.py; re-stated here, not copied. Everything is in tokens and seconds.
 
 Where it departs from the paper:
 
 - A context is the **original** prompt and the segment predicted; tokens generated or returned before are not counted.
-- Contexts are rounded up to whole blocks, and the time of a full step is charged for every chunk, also for one that is not full.
-- A full first chunk is free in the discard waste: n counts one less than the chunks, and what the last one lacks is added by its own.
-- Nothing of the swap waste was measured with this model, and it is some 1000 times what an overlapped swap costs: in practice the
-  released code never swaps.
-- The score has constants of its own, which the benchmark scripts leave alone; takes as much to follow a call as precedes it; counts
-  a discarded request's first part twice; takes a placeholder of 2 for the rate of transfer, and blocks for tokens beside it.
+- Contexts are rounded up to whole blocks; a request's own memory is charged the time of a full step for each chunk, that of the
+  others only the part of it that grows with the chunk.
+- The discard waste drops a chunk of every context that is a whole number of chunks: it counts one less than there are, and then
+  what is left over, which is nothing.
+- The constants of the swap waste were fitted to no stated machine. A port to a later vLLM found it some 1000 times what an
+  overlapped swap costs: in practice the released code never swaps.
+- The score has constants of its own, which the benchmark scripts leave alone; takes as much to follow a call as precedes it; and
+  has a placeholder of 2 for the rate of transfer, by which it divides blocks where tokens or seconds are meant.
 """
 
 from dataclasses import dataclass
@@ -27,7 +29,8 @@ class ArtifactConstants:
 
     Attributes:
         saturation_tokens: S, tokens of a step that fills the device. `384` in every formula.
-        block_size: Tokens of a block; `blocksize` of policy.py, and what the attention kernel imposes for heads of 65 to 256 dimensions.
+        block_size: Tokens of a block; `blocksize` of policy.py, and what the attention kernel imposes for heads of 65 to 256
+            dimensions.
         discard_per_token_ms: a of `discard_waste`.
         discard_base_ms: c of `discard_waste`.
         swap_stall_per_token_ms: a1 of `swap_waste`: what a chunk of others is held up by.

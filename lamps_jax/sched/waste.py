@@ -1,12 +1,12 @@
 """Waste of an API call: token-seconds of KV held on the device while they serve no computation, for each handling.
 
-The equations are InferCept's (Abhyankar et al., ICML 2024, section 4), of which LAMPS (NeurIPS 2025, appendix A.3) reprints three. Common
-to all of them is a factor M, the bytes of a token, which is left out here: it changes no comparison. Symbols:
+The equations are InferCept's (Abhyankar et al., ICML 2024, section 4), of which LAMPS (NeurIPS 2025, appendix A.3) reprints
+three. Common to all of them is a factor M, the bytes of a token, which is left out here: it changes no comparison. Symbols:
 
 - C_i, `context_tokens`: context of the request at its call;
 - C_other, `other_tokens`: contexts of the other requests in its batch;
-- T_INT, `api_duration_s`: from the call to its return. Before the call it is a prediction; while the call runs, InferCept estimates
-  what is still to come by what has passed, now - call, or knows it (its code);
+- T_INT, `api_duration_s`: from the call to its return. Before the call it is a prediction; while the call runs, InferCept
+  estimates what is still to come by what has passed, now - call, or knows it (its code);
 - T_fwd, T_swap: `CostModel.forward_s` and `CostModel.swap_s`.
 
 One departure runs through all: T_fwd has a term for reading the context, which InferCept's linear fit lacks. Of a cost model
@@ -105,9 +105,9 @@ def overlapped_swap_waste(
 ) -> float:
     """Token-seconds of a context that goes to the host and back while the others compute: T C_i + 2 max(T - hidden, 0) C_other.
 
-    With T = T_swap(C_i). On the way out each block is free as soon as it is moved, so that the memory held falls evenly from C_i to
-    0: C_i T / 2 token-seconds of tokens that are on the move and compute nothing. On the way in it rises from 0 to C_i: as many
-    again. The others lose only what of either copy outlasts the computation that it hides behind.
+    With T = T_swap(C_i). On the way out each block is free as soon as it is moved, so that the memory held falls evenly from C_i
+    to 0: C_i T / 2 token-seconds of tokens that are on the move and compute nothing. On the way in it rises from 0 to C_i: as
+    many again. The others lose only what of either copy outlasts the computation that it hides behind.
 
     Args:
         cost_model: Of this machine.
@@ -119,10 +119,11 @@ def overlapped_swap_waste(
     Raises:
         ValueError: If a number is negative, or a block smaller than a token.
 
-    Source: derived here, for a swap limited as in InferCept's section 4.1. A port of LAMPS to a later vLLM (OmarBasit1/mars-codebase,
-    mars_port/COMPARISON.md) has T C_i + max(T - hidden, 0) C_other: its host holds a copy of everything from the start, so that
-    nothing goes out, and a request takes all its memory before the first block comes in. Our halves add up to the same first term.
-    A call shorter than the copies would also delay the request; preserving it wastes less than either, so none is swapped then.
+    Source: derived here, for a swap limited as in InferCept's section 4.1. A port of LAMPS to a later vLLM
+    (OmarBasit1/mars-codebase, mars_port/COMPARISON.md) has T C_i + max(T - hidden, 0) C_other: its host holds a copy of
+    everything from the start, so that nothing goes out, and a request takes all its memory before the first block comes in. Our
+    halves add up to the same first term. A call that is shorter than its copy out would also delay the request, but is never
+    swapped: preserving wastes less then.
     """
     check_quantities(context_tokens=context_tokens, other_tokens=other_tokens)
     if not hidden_s >= 0:
@@ -150,7 +151,8 @@ def infercept_wastes(
 ) -> Wastes:
     """What InferCept weighs in every step for every request in a call; the largest waste is what it spends its swap budget on.
 
-    Source: InferCept, equation 5: min(WastePreserve, WasteChunkD). Swapping has no waste of its own there, it is free within the budget.
+    Source: InferCept, equation 5: min(WastePreserve, WasteChunkD). Swapping has no waste of its own there, it is free within the
+    budget.
     """
     return Wastes(
         preserve=preserve_waste(context_tokens, api_duration_s),
@@ -169,14 +171,15 @@ def chunks_of(tokens: float, chunk_tokens: float) -> int:
     return max(math.ceil(tokens / chunk_tokens), 1)
 
 
-def recompute_s(cost_model: CostModel, tokens: float, *, num_chunks: int) -> float:
-    """Time of `num_chunks` steps that compute `tokens` in equal parts and nothing else: n T_fwd(C / n).
+def recompute_s(cost_model: CostModel, tokens: float, *, num_chunks: int, held_tokens: float = 0) -> float:
+    """Time of `num_chunks` steps that compute `tokens` in equal parts behind those held, and nothing else: n T_fwd(C / n).
 
-    Chunk j reads j / n of the context, (n + 1) / 2 contexts in all. Nothing is computed of nothing, in no time.
+    Chunk j of n reads j / n of the tokens, (n + 1) / 2 times all of them together, and each what is held. Nothing is computed of
+    nothing, in no time.
     """
     if tokens == 0:
         return 0.0
-    return num_chunks * cost_model.forward_s(tokens / num_chunks, tokens * (num_chunks + 1) / 2 / num_chunks)
+    return num_chunks * cost_model.forward_s(tokens / num_chunks, held_tokens + tokens * (num_chunks + 1) / 2 / num_chunks)
 
 
 def swap_tokens_s(cost_model: CostModel, tokens: float, block_size: int) -> float:
