@@ -24,7 +24,7 @@ from typing import NamedTuple
 from lamps_jax.sched.cost_model import CostModel
 from lamps_jax.sched.quantities import check_counts, check_quantities
 from lamps_jax.sched.request import Handling
-from lamps_jax.sched.waste import chunks_of, recompute_s, swap_tokens_s
+from lamps_jax.sched.waste import chunks_of, recompute_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,19 +207,25 @@ def call_footprint(pace: Pace, device_tokens: float, handling: Handling, left_s:
         return Footprint(device_tokens * left_s, left_s, device_tokens)
     if handling is Handling.DISCARD:
         return Footprint(0.0, left_s, 0.0)
-    copy_s = swap_tokens_s(pace.cost_model, device_tokens, pace.block_size)
+    copy_s = _copy_s(pace, device_tokens)
     return Footprint(device_tokens * copy_s / 2, max(left_s, copy_s), device_tokens)
 
 
 def _resumption(pace: Pace, context: float, device: float, host: float, once_computed: float) -> Footprint:
     """Brings back what is on the host, then computes what is missing; others pay for the part that was computed before."""
-    copy_s = swap_tokens_s(pace.cost_model, host, pace.block_size)
-    copied = Footprint((device + host / 2) * copy_s, copy_s, device + host)
     held = device + host
-    lost = max(min(once_computed, context) - held, 0.0)
-    again_s = recompute_s(pace.cost_model, lost, num_chunks=chunks_of(lost, pace.chunk_tokens), held_tokens=held)
-    computed = prefill_footprint(pace, held, context - held)
-    return copied.then(computed)._replace(imposed_token_s=again_s * pace.other_context_tokens)
+    resumed = prefill_footprint(pace, held, context - held)
+    if host:
+        copy_s = _copy_s(pace, host)
+        resumed = Footprint((device + host / 2) * copy_s, copy_s, held).then(resumed)
+    if (lost := min(once_computed, context) - held) > 0:
+        again_s = recompute_s(pace.cost_model, lost, num_chunks=chunks_of(lost, pace.chunk_tokens), held_tokens=held)
+        resumed = resumed._replace(imposed_token_s=again_s * pace.other_context_tokens)
+    return resumed
+
+
+def _copy_s(pace: Pace, tokens: float) -> float:
+    return pace.cost_model.swap_s(math.ceil(tokens / pace.block_size))
 
 
 def _climb(pace: Pace, held: float, size: float, steps: float) -> Footprint:
