@@ -27,8 +27,10 @@ class CostModel:
             if not 0.0 <= getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} must be a finite number of seconds and not negative, got {getattr(self, name)}")
 
-    def forward_s(self, num_tokens: int, num_context_tokens: int = 0) -> float:
+    def forward_s(self, num_tokens: float, num_context_tokens: float = 0) -> float:
         """Time of a step that computes `num_tokens` in chunks and decodes whose contexts sum to `num_context_tokens`.
+
+        Both may be expectations, and so fractions.
 
         Source: InferCept (Abhyankar et al., 2024), T_fwd, with a term for reading the context.
         """
