@@ -179,9 +179,9 @@ def _warm_executor(model: LoadedModel, config: EngineConfig, progress: Progress)
     executor = JaxExecutor(model, config, num_blocks=config.num_blocks)
     devices = f"each of {executor.num_devices} devices" if executor.num_devices > 1 else "one device"
     logger.info(
-        "%s on %s: %.1f MB of weights, %d KV blocks of %d tokens (%.1f MB)",
+        "%s on %s: %.1f MB of weights, %d KV blocks of %d tokens (%.1f MB), attention %s",
         model.name, devices, executor.weight_bytes_per_device / 1e6,
-        config.num_blocks, config.block_size, executor.kv_bytes_per_device / 1e6,
+        config.num_blocks, config.block_size, executor.kv_bytes_per_device / 1e6, executor.attention.name,
     )  # fmt: skip
     executor.warm_up(lambda done, total: progress("compiling", done, total))
     return executor

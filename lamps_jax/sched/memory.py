@@ -7,6 +7,7 @@ make are collected for the plan.
 from collections import deque
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from lamps_jax.config import SchedulerConfig
 from lamps_jax.sched.block_manager import BlockManager
@@ -20,8 +21,7 @@ UNLIMITED = 2**31
 """Blocks a step where nothing is known of the machine."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Computed:
+class _Computed(NamedTuple):
     """Tokens of a request that a submitted step computes, as long as the request's blocks stay what they were."""
 
     request: Request
@@ -82,8 +82,15 @@ class Memory:
         self._budget.merge()
 
     def note_computed(self, step_id: int, requests: Iterable[Request]) -> None:
-        """Remembers how far a plan computes each of `requests`."""
-        entries = [_Computed(request, request.generation, request.num_computed_tokens) for request in requests]
+        """Remembers how far a plan computes those of `requests` in which it completes a block."""
+        if not self._config.prefix_cache:
+            return
+        size = self.blocks.block_size
+        entries = [
+            _Computed(request, request.generation, request.num_computed_tokens)
+            for request in requests
+            if request.num_computed_tokens // size > request.num_indexed_blocks
+        ]
         self._computing.append((step_id, entries))
 
     def confirm_computed(self, step_id: int) -> None:
@@ -91,7 +98,7 @@ class Memory:
         while self._computing and self._computing[0][0] <= step_id:
             for entry in self._computing.popleft()[1]:
                 request = entry.request
-                if not self._config.prefix_cache or entry.generation != request.generation:
+                if entry.generation != request.generation:
                     continue
                 num_tokens = min(entry.num_tokens, request.num_computed_tokens, len(request.token_ids))
                 self._extend_digests(request, num_tokens // self.blocks.block_size)

@@ -1,13 +1,16 @@
-"""What the scheduler tells the executor to do in one step, and what the executor reports: plain values only."""
+"""What the scheduler tells the executor to do in one step, and what the executor reports: plain values only.
+
+Chunks and decodes are named tuples: there are as many a step as requests run, and a frozen dataclass takes far longer to make.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from lamps_jax.sched.request import SamplingParams
 
 
-@dataclass(frozen=True, slots=True)
-class PrefillChunk:
+class PrefillChunk(NamedTuple):
     """A stretch of known tokens of one request to be computed.
 
     Attributes:
@@ -27,8 +30,7 @@ class PrefillChunk:
     ban_eos: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Decode:
+class Decode(NamedTuple):
     """One new token of a running request.
 
     Attributes:

@@ -108,11 +108,12 @@ class Scheduler:
         for request in tuple(self._running):
             if request.state is not RequestState.RUNNING or budget == 0 or self._must_wait_for_sample(request):
                 continue
-            num_tokens = self._next_tokens(request, budget)
+            uncomputed = request.num_tokens - request.num_computed_tokens
+            num_tokens = min(uncomputed, self.config.max_chunk_tokens, budget)
             if not self._reclaim(request, num_tokens):
                 self._preempt(request)
                 continue
-            if num_tokens == 1 and request.num_tokens - request.num_computed_tokens == 1:
+            if uncomputed == 1:
                 decodes.append(self._decode(request))
             else:
                 prefills.append(self._chunk(request, num_tokens))
@@ -298,12 +299,12 @@ class Scheduler:
     def _decode(self, request: Request) -> Decode:
         assert request.slot is not None
         decode = Decode(
-            request_id=request.request_id,
-            slot=request.slot,
-            token_id=None if request.num_pending_samples else request.token_ids[-1],
-            position=request.num_computed_tokens,
-            block_ids=request.block_ids,
-            ban_eos=self._eos_is_banned(request),
+            request.request_id,
+            request.slot,
+            None if request.num_pending_samples else request.token_ids[-1],
+            request.num_computed_tokens,
+            request.block_ids,
+            self._eos_is_banned(request),
         )
         self._computes(request, request.num_computed_tokens + 1, True)
         return decode
@@ -333,6 +334,8 @@ class Scheduler:
     def _reclaim(self, request: Request, num_tokens: int) -> bool:
         """Gives the request blocks for its next tokens, taking them from others if need be; False if even that is not enough."""
         end = request.num_computed_tokens + num_tokens
+        if end <= len(request.block_ids) * self.blocks.block_size:
+            return True
         while (lacking := self.memory.num_missing_blocks(request, end) - self.blocks.num_free_blocks) > 0:
             if not self._make_room(request, lacking):
                 return False
