@@ -1,14 +1,45 @@
 """Scripts made from scripts: the derived sets of the papers, and lengths that fit a smaller machine."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from lamps_jax.sim.workload import Call, RunBy, Script, Segment, Span, Workload, context_after
 
 
-def reshaped(workload: Workload, change: Callable[[Script], Script]) -> Workload:
-    """The workload with every script changed; arrival times stay."""
-    return replace(workload, scripts=tuple(change(script) for script in workload.scripts))
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What becomes of a workload's scripts, in this order.
+
+    Attributes:
+        single_api: Of each script only the first call stays; see `single_api`.
+        trailing_calls: Whether a call that ends a script stays; 184 of the 397 requests of InferCept's mixture end in one.
+        token_scale: Multiplies all lengths.
+        duration_scale: Multiplies the durations of calls.
+        max_context_tokens: Scripts are cut to it; see `capped`. None leaves them.
+    """
+
+    single_api: bool = False
+    trailing_calls: bool = True
+    token_scale: float = 1.0
+    duration_scale: float = 1.0
+    max_context_tokens: int | None = None
+
+    def apply(self, workload: Workload) -> Workload:
+        """The workload in this shape; its arrival times stay."""
+        changes: list[Callable[[Script], Script]] = []
+        if self.single_api:
+            changes.append(single_api)
+        if not self.trailing_calls:
+            changes.append(without_trailing_call)
+        if (self.token_scale, self.duration_scale) != (1.0, 1.0):
+            changes.append(lambda script: scaled(script, tokens=self.token_scale, durations=self.duration_scale))
+        if self.max_context_tokens is not None:
+            most = self.max_context_tokens
+            changes.append(lambda script: capped(script, most))
+        scripts = workload.scripts
+        for change in changes:
+            scripts = tuple(change(script) for script in scripts)
+        return replace(workload, scripts=scripts)
 
 
 def single_api(script: Script) -> Script:

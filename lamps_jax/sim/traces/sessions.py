@@ -11,8 +11,9 @@ stop,api_time_s,ttft_s,think_time_s``.
 TraceLab: JSON lines, a row per round of a coding agent: lengths, what the provider's cache held, and the times of events. The gap
 is from the last event of a reply to the last event of the next prompt, as a prompt is sent when all results are there.
 
-What a prompt keeps of the context: the whole of it where the prompts say that it was extended and there is room for the reply; the
-old prompt alone where there is none, since clients drop thoughts; else what the trace counts as shared, as after a compaction. that is not given is the time between the two requests less what the reply took.
+What a prompt keeps of the context: the whole of it where the prompts say that it was extended and there is room for the reply;
+the old prompt alone where there is none, since clients drop thoughts; else what the trace counts as shared, as after a
+compaction. A gap that is not given is the time between the two requests less what the reply took.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
