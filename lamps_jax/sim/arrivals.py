@@ -4,6 +4,7 @@ Times and scripts are drawn from a seed each by one uniform number (but for gamm
 same scripts in the same order, and the same gaps, stretched.
 """
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator
 from random import Random
@@ -64,14 +65,13 @@ def poisson_times(rate_rps: float, seed: int, *, burst_at_start: bool = False) -
     times are others.
     """
     _check_rate(rate_rps)
-    rng, time_s, num_at_once = Random(f"times/{seed}"), 0.0, int(rate_rps) + 1 if burst_at_start else 0
+    rng, num_at_once = Random(f"times/{seed}"), int(rate_rps) + 1 if burst_at_start else 0
 
     def times() -> Iterator[float]:
-        nonlocal time_s, num_at_once
-        while True:
+        time_s = 0.0
+        for number in itertools.count():
             time_s += -math.log1p(-rng.random()) / rate_rps
-            yield 0.0 if num_at_once > 0 else time_s
-            num_at_once -= 1
+            yield 0.0 if number < num_at_once else time_s
 
     return times()
 

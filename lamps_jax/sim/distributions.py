@@ -1,6 +1,6 @@
 """Distributions with a given mean and deviation, drawn by one uniform number each.
 
-A draw is the quantile at a uniform number, so the same numbers with other parameters move every value the same way: two
+A draw is a fixed function of a uniform number, so the same numbers with other parameters move every value the same way: two
 workloads that differ in one parameter differ in nothing else. `Random.random` is the only source, since it alone is promised to
 stay the same between versions of Python.
 """
@@ -18,15 +18,15 @@ _NORMAL = NormalDist()
 _BISECTIONS = 48
 
 
-class Quantiles(Protocol):
+class Drawable(Protocol):
     """Something to draw from."""
 
-    def quantile(self, probability: float) -> float:
-        """The value that a draw stays below with this probability."""
+    def value_at(self, uniform: float) -> float:
+        """The value that a uniform number stands for; evenly spaced numbers make up the distribution."""
         ...
 
 
-class Distribution(Quantiles, Protocol):
+class Distribution(Drawable, Protocol):
     """Lengths or durations."""
 
     def spread(self, factor: float) -> "Distribution":
@@ -34,12 +34,12 @@ class Distribution(Quantiles, Protocol):
         ...
 
 
-def draw(distribution: Quantiles, rng: Random) -> float:
+def draw(distribution: Drawable, rng: Random) -> float:
     """One value."""
-    return distribution.quantile(rng.random())
+    return distribution.value_at(rng.random())
 
 
-def draw_tokens(distribution: Quantiles, rng: Random, *, least: int = 1) -> int:
+def draw_tokens(distribution: Drawable, rng: Random, *, least: int = 1) -> int:
     """One value as a length: rounded, and `least` at least."""
     return max(least, round(draw(distribution, rng)))
 
@@ -50,7 +50,7 @@ class Constant:
 
     value: float
 
-    def quantile(self, probability: float) -> float:
+    def value_at(self, uniform: float) -> float:
         return self.value
 
     def spread(self, factor: float) -> "Constant":
@@ -80,9 +80,9 @@ class Lognormal:
         if self.std**2 >= (self.mean - self.least) * (self.most - self.mean):
             raise ValueError(f"no distribution within these limits has so large a deviation: {self}")
 
-    def quantile(self, probability: float) -> float:
+    def value_at(self, uniform: float) -> float:
         mu, sigma = _fit(self.mean - self.least, self.std, self.most - self.least)
-        return min(self.most, self.least + _lognormal_quantile(mu, sigma, probability))
+        return min(self.most, self.least + _lognormal_quantile(mu, sigma, uniform))
 
     def spread(self, factor: float) -> "Lognormal":
         return self if factor == 1.0 else Lognormal(self.mean, self.std * factor, self.least)
@@ -103,13 +103,14 @@ class Mixture:
         if not math.isclose(sum(share for share, _, _ in self.parts), 1.0) or min(min(part) for part in self.parts) <= 0:
             raise ValueError(f"shares must add up to 1, and all numbers be positive, got {self.parts}")
 
-    def quantile(self, probability: float) -> float:
-        below = 0.0
-        for share, median, sigma in self.parts:
-            if probability < below + share or (share, median, sigma) == self.parts[-1]:
-                return min(self.most, _lognormal_quantile(math.log(median), sigma, (probability - below) / share))
-            below += share
-        raise AssertionError("the last part takes what is left")
+    def value_at(self, uniform: float) -> float:
+        (*others, (share, median, sigma)), below = self.parts, 0.0
+        for part in others:
+            if uniform < below + part[0]:
+                share, median, sigma = part
+                break
+            below += part[0]
+        return min(self.most, _lognormal_quantile(math.log(median), sigma, (uniform - below) / share))
 
     def spread(self, factor: float) -> "Mixture":
         """As above, for each part."""
@@ -150,10 +151,10 @@ class BetaBinomial:
         n, p = self.most - self.least, (self.mean - self.least) / (self.most - self.least)
         return (self.std**2 / (n * p * (1 - p)) - 1) / (n - 1)
 
-    def quantile(self, probability: float) -> float:
+    def value_at(self, uniform: float) -> float:
         p, sum_ab = (self.mean - self.least) / (self.most - self.least), 1 / self._correlation() - 1
         below = _beta_binomial_below(self.most - self.least, p * sum_ab, (1 - p) * sum_ab)
-        return self.least + min(bisect_left(below, probability), self.most - self.least)
+        return self.least + min(bisect_left(below, uniform), self.most - self.least)
 
 
 def _lognormal_quantile(mu: float, sigma: float, probability: float) -> float:

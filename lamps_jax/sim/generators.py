@@ -25,15 +25,18 @@ class GeneratorOptions:
         duration_spread: Multiplies the deviation of call durations within a type; their mean stays, their limits go.
         length_spread: The same for the lengths of prompts, segments and returns.
         non_api_share: Share of requests whose calls are disabled.
+        common_prompt_share: Leading share of each prompt that all requests of its type have in common, as few-shot examples and
+            tool descriptions are. The papers' engines find no prefixes, so nothing is published about it. Agents have their own.
         max_context_tokens: Scripts are cut to it; None leaves them, so that some may fit nowhere.
 
     Raises:
-        ValueError: If a spread is not positive, or the share not one.
+        ValueError: If a spread is not positive, or a share not one.
     """
 
     duration_spread: float = 1.0
     length_spread: float = 1.0
     non_api_share: float = 0.0
+    common_prompt_share: float = 0.0
     max_context_tokens: int | None = None
 
     def __post_init__(self) -> None:
@@ -41,8 +44,10 @@ class GeneratorOptions:
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
                 raise ValueError(f"{name} must be a positive factor, got {value!r}")
-        if not 0 <= self.non_api_share <= 1:
-            raise ValueError(f"non_api_share must be between 0 and 1, got {self.non_api_share!r}")
+        for name in ("non_api_share", "common_prompt_share"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name} must be between 0 and 1, got {value!r}")
 
 
 Make = Callable[[Random, GeneratorOptions], Script]
@@ -92,8 +97,14 @@ def _from_profile(profile: Profile, rng: Random, options: GeneratorOptions) -> S
         segments[0] = replace(segments[0], num_generated_tokens=num_generated)
     if profile.last_generated is not None:
         segments.append(Segment(draw_tokens(profile.last_generated.spread(options.length_spread), rng)))
-    script = Script(profile.request_type, (Span(prompt),), tuple(segments))
+    script = Script(profile.request_type, _prompt(prompt, profile.request_type, options), tuple(segments))
     return script if profile.final_tokens is None else _filled_up(script, profile.final_tokens)
+
+
+def _prompt(num_tokens: int, request_type: str, options: GeneratorOptions) -> tuple[Span, ...]:
+    num_common = round(num_tokens * options.common_prompt_share)
+    spans = ((num_common, request_type), (num_tokens - num_common, None))
+    return tuple(Span(length, key) for length, key in spans if length)
 
 
 def _segment(phase: Phase, rng: Random, options: GeneratorOptions) -> Segment:
@@ -125,7 +136,8 @@ def make_toolbench_like(rng: Random, options: GeneratorOptions) -> Script:
         duration_s = draw(profile.tool_s.spread(options.duration_spread), Random(f"toolbench/{tool}"))
         num_generated, num_returned = draw_tokens(generated, rng), draw_tokens(returned, rng, least=0)
         segments.append(Segment(num_generated, Call(tool, duration_s, num_returned)))
-    return Script("toolbench", (Span(prompt),), (*segments, Segment(draw_tokens(generated, rng))))
+    segments.append(Segment(draw_tokens(generated, rng)))
+    return Script("toolbench", _prompt(prompt, "toolbench", options), tuple(segments))
 
 
 def make_agent_like(rng: Random, options: GeneratorOptions) -> Script:

@@ -248,7 +248,8 @@ AGENT = AgentProfile(
     user_s=Mixture(((0.75, 65, 1.0), (0.25, 1_400, 1.0)), most=14_400),
     user_share=0.146,
 )
-"""Fitted to quantiles of the agent gaps, 340 sessions of a coding agent (callanjfox/kv-cache-tester, Apache-2.0), at the 25th, 50th,
-75th, 90th and 99th per cent: gaps after a tool's use 5, 9, 20, 77, 622 s; gaps before a user's message 33, 91, 314, 2,186, 6,640 s;
-replies 138, 216, 431, 897, 3,603 tokens; additions 47, 292, 1,065, 3,169, 17,133 tokens.
+"""Fitted to quantiles of the agent gaps, 340 sessions of a coding agent (callanjfox/kv-cache-tester, Apache-2.0).
+
+At the 25th, 50th, 75th, 90th and 99th per cent these are: gaps after a tool's use 5, 9, 20, 77, 622 s; gaps before a user's
+message 33, 91, 314, 2,186, 6,640 s; replies 138, 216, 431, 897, 3,603 tokens; additions 47, 292, 1,065, 3,169, 17,133 tokens.
 """

@@ -22,13 +22,15 @@ class Spread:
 
 
 def spread_of(values: Iterable[float]) -> Spread | None:
-    """The spread of some values; None if there are none. Percentiles are values that occur: the nearest rank, upwards."""
+    """The spread of some values; None if there are none. Percentiles lie linearly between values, as NumPy's do."""
     ordered = sorted(values)
     if not ordered:
         return None
 
     def percentile(percent: int) -> float:
-        return ordered[-(-len(ordered) * percent // 100) - 1]
+        place, rest = divmod((len(ordered) - 1) * percent, 100)
+        above = ordered[min(place + 1, len(ordered) - 1)]
+        return ordered[place] + (above - ordered[place]) * rest / 100
 
     mean = statistics.fmean(ordered)
     return Spread(
