@@ -61,9 +61,9 @@ class Constant:
 class Lognormal:
     """A lognormal distribution above `least`, clamped at `most`, whose mean and deviation, clamping counted, are the given ones.
 
-    Why lognormal: lengths and durations are positive and skewed, and with the moments of a trace it has the trace's medians too,
-    within a few per cent. Why clamped and not cut off: the traces themselves are, durations at 60 s and contexts at the model's
-    length, so that a part of the mass lies on the limit.
+    Why lognormal: lengths and durations are positive and skewed, and given a trace's moments its medians come near the trace's,
+    81 tokens per segment of the math problems and 21 per prompt of the chats. Why clamped and not cut off: the traces themselves
+    are, durations at 60 s and contexts at the model's length, so that a part of the mass lies on the limit.
 
     Raises:
         ValueError: If no distribution within the limits has the mean and the deviation.

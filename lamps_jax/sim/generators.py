@@ -127,15 +127,20 @@ def _filled_up(script: Script, final_tokens: int) -> Script:
 
 
 def make_toolbench_like(rng: Random, options: GeneratorOptions) -> Script:
-    """One request among ToolBench's tools; a tool takes the same time whenever it is called, in every workload."""
+    """One request among ToolBench's tools.
+
+    A tool takes the same time whenever it is called, in every workload; the tools' durations are evenly spaced draws, so that all
+    tools together have the published moments, and tool numbers ascend with them.
+    """
     profile, segments = TOOLBENCH, []
     prompt = draw_tokens(profile.prompt.spread(options.length_spread), rng)
     generated, returned = profile.generated.spread(options.length_spread), profile.returned.spread(options.length_spread)
+    durations_s = profile.tool_s.spread(options.duration_spread)
     for _ in range(round(draw(profile.num_calls, rng))):
-        tool = f"tool-{int(rng.random() * profile.num_tools):05d}"
-        duration_s = draw(profile.tool_s.spread(options.duration_spread), Random(f"toolbench/{tool}"))
+        tool = int(rng.random() * profile.num_tools)
+        duration_s = durations_s.value_at((tool + 0.5) / profile.num_tools)
         num_generated, num_returned = draw_tokens(generated, rng), draw_tokens(returned, rng, least=0)
-        segments.append(Segment(num_generated, Call(tool, duration_s, num_returned)))
+        segments.append(Segment(num_generated, Call(f"tool-{tool:05d}", duration_s, num_returned)))
     segments.append(Segment(draw_tokens(generated, rng)))
     return Script("toolbench", _prompt(prompt, "toolbench", options), tuple(segments))
 

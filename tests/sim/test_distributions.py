@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lamps_jax.sim.distributions import BetaBinomial, Constant, Distribution, Lognormal, Mixture, Drawable, draw, draw_tokens
+from lamps_jax.sim.distributions import BetaBinomial, Constant, Distribution, Drawable, Lognormal, Mixture, draw, draw_tokens
 from lamps_jax.sim.profiles import AGENT, MULTI_API, SINGLE_API, TOOLBENCH
 
 LOGNORMALS = {

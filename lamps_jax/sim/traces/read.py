@@ -92,8 +92,11 @@ def _json_records(path: str, lines: list[str]) -> Iterator[Record]:
 
 
 def _csv_records(path: str, rows: "csv.DictReader[str]") -> Iterator[Record]:
+    row = None
     for row in rows:
         yield Record(path, rows.line_num, row)
+    if row is None:
+        raise TraceError(f"{path} has a header and no row")
 
 
 def _parse(path: str, line: int, text: str) -> Any:
