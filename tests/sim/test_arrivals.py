@@ -3,6 +3,7 @@
 from collections import Counter
 from itertools import islice, pairwise
 from statistics import fmean, pstdev
+from typing import Any
 
 import pytest
 
@@ -91,9 +92,9 @@ def test_a_trace_is_stretched_to_a_rate_and_ends_with_the_window() -> None:
         ({"kind": "trace"}, "workload 'w' has no arrival times of its own; use poisson or gamma arrivals"),
     ],
 )
-def test_an_argument_out_of_range_is_an_error(arguments: dict[str, object], message: str) -> None:
+def test_an_argument_out_of_range_is_an_error(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        arrivals(WORKLOAD, **arguments)  # type: ignore[arg-type]
+        arrivals(WORKLOAD, **arguments)
 
 
 def test_a_trace_that_comes_all_at_once_cannot_be_stretched() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
 from statistics import fmean, median
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -190,7 +191,7 @@ def test_a_common_beginning_of_prompts_is_found_by_a_cache() -> None:
         ({"common_prompt_share": -0.1}, "common_prompt_share must be between 0 and 1, got -0.1"),
     ],
 )
-def test_options_out_of_range_are_errors(arguments: dict[str, float], message: str) -> None:
+def test_options_out_of_range_are_errors(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         GeneratorOptions(**arguments)
 
