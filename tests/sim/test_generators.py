@@ -45,6 +45,11 @@ def test_a_longer_workload_begins_with_the_shorter_one(name: str) -> None:
     assert load_workload(name, num_scripts=20).scripts[:5] == load_workload(name, num_scripts=5).scripts
 
 
+@lru_cache
+def summaries(name: str) -> dict[str, Summary]:
+    return summarize_by_type(generated(name))
+
+
 COLUMNS = ("call_s", "num_calls", "prompt_tokens", "generated_tokens", "first_generated_tokens", "returned_tokens")
 
 PUBLISHED_MULTI_API: dict[str, tuple[float, ...]] = {
@@ -81,7 +86,7 @@ def test_multi_api_as_a_whole_is_like_the_published_trace() -> None:
 
 @pytest.mark.parametrize("request_type", ["math", "qa", "chatbot", "image", "tts"])
 def test_each_type_of_multi_api_is_like_the_published_one(request_type: str) -> None:
-    summary = summarize_by_type(generated("multi-api"))[request_type]
+    summary = summaries("multi-api")[request_type]
     found, expected = spreads(summary), PUBLISHED_MULTI_API[request_type]
     if request_type in ("chatbot", "image", "tts"):
         assert (found[2].mean, found[2].std) == (pytest.approx(108, rel=0.25), pytest.approx(263, rel=0.3))
@@ -90,14 +95,14 @@ def test_each_type_of_multi_api_is_like_the_published_one(request_type: str) -> 
 
 
 def test_requests_of_alfworld_are_like_the_published_ones_and_end_where_the_context_does() -> None:
-    summary = summarize_by_type(generated("multi-api"))["ve"]
+    summary = summaries("multi-api")["ve"]
     means = [spread.mean for spread in spreads(summary)]
     assert means == pytest.approx(PUBLISHED_MULTI_API["ve"][::2], rel=0.1)
     assert (summary.final_tokens.least, summary.final_tokens.most) == (2047, 2047)
 
 
 def test_types_come_in_their_published_shares() -> None:
-    shares = {name: summary.num_scripts / 6000 for name, summary in summarize_by_type(generated("multi-api")).items()}
+    shares = {name: summary.num_scripts / 6000 for name, summary in summaries("multi-api").items()}
     expected = {"math": 0.247, "qa": 0.126, "ve": 0.136, "chatbot": 0.164, "image": 0.164, "tts": 0.164}
     assert shares == pytest.approx(expected, abs=0.02)
 
@@ -109,7 +114,7 @@ def test_single_api_is_like_the_published_set() -> None:
     assert found == pytest.approx((7.66, 539, 178, 742), rel=0.05)
     assert summary.call_s.std == pytest.approx(12.9, rel=0.1)
     assert summary.preserve_token_s.mean == pytest.approx(1340, rel=0.1)
-    by_type = {name: each.call_s.mean for name, each in summarize_by_type(generated("single-api")).items() if each.call_s}
+    by_type = {name: each.call_s.mean for name, each in summaries("single-api").items() if each.call_s}
     expected = {"math": 8.9e-5, "qa": 0.66, "ve": 0.085, "chatbot": 29.0, "image": 11.5, "tts": 5.8}
     assert by_type == pytest.approx(expected, rel=0.1)
 
