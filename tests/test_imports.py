@@ -25,6 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "llm": {"config", "sched", "metrics", "tools", "models", "engine"},
     "embedded": {"models", "tools"},
     "embedded.evaluate": {"embedded", "llm", "config", "sched", "tools"},
+    "sim": {"config", "sched", "metrics", "engine"},
     "doctor": {"config", "sched", "kv_cache", "models", "engine"},
     "terminal": {"sched", "metrics", "tools", "engine", "llm"},
     "serve": {"config", "sched", "metrics", "tools", "models", "engine"},
@@ -32,7 +33,7 @@ ALLOWED: dict[str, set[str]] = {
 }
 """What each package or module of `lamps_jax` may import of the others; all may read the version in ``lamps_jax`` itself."""
 
-STANDARD_LIBRARY_ONLY = {"lamps_jax", "config", "sched", "metrics", "tools"}
+STANDARD_LIBRARY_ONLY = {"lamps_jax", "config", "sched", "metrics", "tools", "sim"}
 
 FILES = sorted(ROOT.rglob("*.py"))
 
@@ -91,6 +92,11 @@ def test_only_the_command_line_imports_the_server() -> None:
     assert importers <= {"serve", "cli"}
 
 
+def test_simulator_takes_nothing_of_the_engine_but_the_loop() -> None:
+    taken = {module for file in FILES for module in imported_modules(file) if unit(module_name(file)) == "sim"}
+    assert {module for module in taken if module.startswith("lamps_jax.engine")} <= {"lamps_jax.engine.engine"}
+
+
 def sort(graph: dict[str, set[str]]) -> None:
     try:
         TopologicalSorter(graph).prepare()
@@ -110,7 +116,10 @@ def test_no_two_modules_import_each_other_even_in_a_circle() -> None:
     sort({module_name(file): {m for m in imported_modules(file) if m in MODULES and m != "lamps_jax"} for file in FILES})
 
 
-@pytest.mark.parametrize("module", ["lamps_jax", "lamps_jax.sched.scheduler", "lamps_jax.metrics", "lamps_jax.tools.builtin"])
-def test_deciding_and_tools_load_neither_jax_nor_numpy(module: str) -> None:
+@pytest.mark.parametrize(
+    "module",
+    ["lamps_jax", "lamps_jax.sched.scheduler", "lamps_jax.metrics", "lamps_jax.tools.builtin", "lamps_jax.sim.workloads"],
+)
+def test_deciding_tools_and_workloads_load_neither_jax_nor_numpy(module: str) -> None:
     program = f"import sys, {module}; print([name for name in ('jax', 'numpy', 'flax') if name in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "[]"
