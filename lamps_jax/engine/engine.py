@@ -176,7 +176,7 @@ class Engine:
         """Sleeps until `wake_up`, the first time-out of a tool, the time the scheduler waits for, or `timeout_s`."""
         now = self.clock()
         limits = [] if timeout_s is None else [timeout_s]
-        for deadline in (self._api_runner.next_deadline_s(), self.scheduler.next_wake_s(now)):
+        for deadline in (self._api_runner.next_deadline_s(), self.scheduler.next_wake_s()):
             limits += [] if deadline is None else [max(0.0, deadline - now)]
         self._wake_up.wait(min(limits, default=None))
         self._wake_up.clear()

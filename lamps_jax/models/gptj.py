@@ -14,7 +14,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from lamps_jax.models.architecture import Architecture
-from lamps_jax.models.layers import Attend, LayerFactory, LayerKV, LayerNorm, rotate_interleaved
+from lamps_jax.models.layers import Attend, LayerFactory, LayerKV, LayerNorm, rotate_interleaved, through_blocks
 from lamps_jax.models.sharding import sum_of
 
 HF_NAMES = {
@@ -165,11 +165,10 @@ class GPTJ(nnx.Module):
         attend: Attend,
     ) -> tuple[Float[Array, "batch length hidden"], tuple[LayerKV, ...]]:
         """Hidden states after the last norm, and every layer's KV with the new tokens in it."""
-        x, new_kv = self.embedding(token_ids), []
-        for block, layer_kv in zip(self.blocks, kv, strict=True):
-            x, layer_kv = block(x, positions, layer_kv, attend)
-            new_kv.append(layer_kv)
-        return self.norm(x), tuple(new_kv)
+        x, new_kv = through_blocks(
+            self.blocks, self.embedding(token_ids), kv, lambda block, x, kv: block(x, positions, kv, attend)
+        )
+        return self.norm(x), new_kv
 
     def logits(self, hidden: Float[Array, "*batch hidden"]) -> Float[Array, "*batch vocab"]:
         """Scores of the next token over the vocabulary."""

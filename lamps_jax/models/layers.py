@@ -1,7 +1,8 @@
 """Layers that the architectures share: linear maps with `[out, in]` weights, layer norm, rotary embedding."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +33,28 @@ class Attend(Protocol):
             The attention output in the shape of `q`, and the layer's KV with the new tokens in it.
         """
         ...
+
+
+def through_blocks(
+    blocks: Sequence[nnx.Module],
+    x: Float[Array, "batch length hidden"],
+    kv: Sequence[LayerKV],
+    call: Callable[[Any, Array, LayerKV], tuple[Array, LayerKV]],
+) -> tuple[Float[Array, "batch length hidden"], tuple[LayerKV, ...]]:
+    """The hidden states behind all `blocks`, each called as ``call(block, x, its_kv)``, and every block's KV.
+
+    Blocks of the same structure are traced and lowered once and not once each: that is most of what is left of a start that finds
+    its programs compiled. The compiler puts each block's operations in place all the same; nothing is stacked or looped over.
+    """
+    traced: dict[nnx.GraphDef, Callable[[nnx.State, Array, LayerKV], tuple[Array, LayerKV]]] = {}
+    new_kv = []
+    for block, block_kv in zip(blocks, kv, strict=True):
+        graph, state = nnx.split(block)
+        if graph not in traced:
+            traced[graph] = jax.jit(lambda state, x, block_kv, graph=graph: call(nnx.merge(graph, state), x, block_kv))
+        x, block_kv = traced[graph](state, x, block_kv)
+        new_kv.append(block_kv)
+    return x, tuple(new_kv)
 
 
 class Linear(nnx.Module):

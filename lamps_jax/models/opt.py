@@ -14,7 +14,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from lamps_jax.models.architecture import Architecture, required
-from lamps_jax.models.layers import Attend, LayerFactory, LayerKV, LayerNorm
+from lamps_jax.models.layers import Attend, LayerFactory, LayerKV, LayerNorm, through_blocks
 
 POSITION_OFFSET = 2
 """Rows of the position table before that of position 0."""
@@ -175,16 +175,14 @@ class OPT(nnx.Module):
         attend: Attend,
     ) -> tuple[Float[Array, "batch length features"], tuple[LayerKV, ...]]:
         """Last hidden states (`embedding_size` features, as in transformers), and every layer's KV with the new tokens in it."""
-        x, new_kv = self.embedding(token_ids), []
+        x = self.embedding(token_ids)
         if self.project_in is not None:
             x = self.project_in(x)
         x = x + self.position_embedding(positions + POSITION_OFFSET)
-        for block, layer_kv in zip(self.blocks, kv, strict=True):
-            x, layer_kv = block(x, layer_kv, attend)
-            new_kv.append(layer_kv)
+        x, new_kv = through_blocks(self.blocks, x, kv, lambda block, x, kv: block(x, kv, attend))
         if self.norm is not None:
             x = self.norm(x)
-        return (x if self.project_out is None else self.project_out(x)), tuple(new_kv)
+        return (x if self.project_out is None else self.project_out(x)), new_kv
 
     def logits(self, hidden: Float[Array, "*batch features"]) -> Float[Array, "*batch vocab"]:
         """Scores of the next token over the vocabulary."""

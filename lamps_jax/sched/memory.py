@@ -55,6 +55,7 @@ class Memory:
         self._swap_outs: list[BlockCopy] = []
         self._swap_ins: list[BlockCopy] = []
         self._arriving: list[_Arrival] = []
+        self._unproven: dict[int, int] = {}  # device blocks whose copy may turn out to have failed, and the plans that bring them
         self._computing: deque[tuple[int, list[_Computed]]] = deque()
 
     # A plan.
@@ -82,7 +83,8 @@ class Memory:
         self._budget.merge()
 
     def note_computed(self, step_id: int, requests: Iterable[Request]) -> None:
-        """Remembers how far a plan computes those of `requests` in which it completes a block."""
+        """Remembers how far a plan computes those of `requests` in which it completes a block, and what it brings."""
+        self._unproven |= {copy.device_block: step_id for copy in self._swap_ins}
         if not self._config.prefix_cache:
             return
         size = self.blocks.block_size
@@ -94,7 +96,8 @@ class Memory:
         self._computing.append((step_id, entries))
 
     def confirm_computed(self, step_id: int) -> None:
-        """Lets the full blocks that steps up to `step_id` have completed be found."""
+        """Lets the full blocks that steps up to `step_id` have completed be found; what steps before it brought has come."""
+        self._unproven = {block: plan for block, plan in self._unproven.items() if plan >= step_id}
         while self._computing and self._computing[0][0] <= step_id:
             for entry in self._computing.popleft()[1]:
                 request = entry.request
@@ -122,8 +125,10 @@ class Memory:
 
     def discard(self, request: Request, *, will_return: bool = False) -> None:
         """Lets all of a request's blocks go; it computes again what cannot be found when it resumes."""
-        mine = set(request.block_ids)
+        mine, num_planned = set(request.block_ids), len(self._swap_ins)
         self._swap_ins = [copy for copy in self._swap_ins if copy.device_block not in mine]
+        self._budget.ins += num_planned - len(self._swap_ins)
+        self.num_swapped_in_blocks -= num_planned - len(self._swap_ins)
         self.blocks.free(request.block_ids, request.host_block_ids, will_return=will_return)
         request.num_computed_tokens = request.num_indexed_blocks = 0
         request.generation += 1
@@ -175,13 +180,14 @@ class Memory:
     def swap_out(self, request: Request, count: int) -> int:
         """Moves up to `count` of a request's last device blocks to the host; how many it frees there.
 
-        Blocks that others hold too stay: nothing would be gained. The budget and the host's room bound the rest.
+        Blocks that others hold too stay: nothing would be gained. Blocks that may not have arrived stay too: a copy of junk would
+        not be found out. The budget and the host's room bound the rest.
         """
         digests, moved = request.block_digests[: request.num_indexed_blocks + 1], 0
-        arriving = {copy.device_block for copy in self._swap_ins}
+        unproven = self._unproven.keys() | {copy.device_block for copy in self._swap_ins}
         while moved < count and request.block_ids and self.blocks.host.num_free and self._budget.outs > 0:
             block = request.block_ids[-1]
-            if self.blocks.device.is_shared(block) or block in arriving:
+            if self.blocks.device.is_shared(block) or block in unproven:
                 break
             copy = self.blocks.swap_out(request.block_ids, request.host_block_ids, digests)
             if copy is not None:
@@ -191,9 +197,22 @@ class Memory:
             moved += 1
         return moved
 
-    def swap_in(self, request: Request) -> int:
-        """Moves a request's first host blocks back to the device, as many as the budget and free blocks allow; how many."""
-        digests, moved = request.block_digests[: request.num_indexed_blocks + 1], 0
+    def can_swap_out(self, count: int) -> bool:
+        """Whether the plan's budget and the host have room for `count` more blocks."""
+        return count <= self._budget.outs and count <= self.blocks.host.num_free
+
+    def is_arriving(self, request: Request) -> bool:
+        """Whether this plan brings blocks of a request, which the next one can read."""
+        mine = set(request.block_ids)
+        return any(copy.device_block in mine for copy in self._swap_ins)
+
+    def is_proven(self, request: Request) -> bool:
+        """Whether all of a request's device blocks are known to hold what they should."""
+        return not self._unproven or self._unproven.keys().isdisjoint(request.block_ids)
+
+    def swap_in(self, request: Request) -> None:
+        """Moves a request's first host blocks back to the device, as many as the budget and free blocks allow."""
+        digests = request.block_digests[: request.num_indexed_blocks + 1]
         leaving = {copy.host_block for copy in self._swap_outs}
         while request.host_block_ids and self.blocks.num_free_blocks and self._budget.ins > 0:
             if request.host_block_ids[0] in leaving:
@@ -205,8 +224,6 @@ class Memory:
                 self.num_swapped_in_blocks += 1
                 if len(request.block_ids) <= request.num_indexed_blocks:
                     self._arriving.append(_Arrival(request, request.generation, len(request.block_ids) - 1))
-            moved += 1
-        return moved
 
     # Failed copies.
 

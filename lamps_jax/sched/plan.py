@@ -90,7 +90,7 @@ class StepResult:
     Attributes:
         sampled: Tokens that it sampled, by request.
         lost_blocks: Device blocks whose copy from the host failed before this step's programs ran: what they hold is junk, and so
-            is what the step computed for whoever reads them.
+            is what this step and the one after it, which is submitted by then, compute for whoever reads them.
         lost_host_blocks: Host blocks whose copy from the device was found to have failed.
     """
 

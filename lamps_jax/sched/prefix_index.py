@@ -31,7 +31,7 @@ class IndexedBlock:
 
     Attributes:
         block: Its id in the tier.
-        index: Its place among the blocks of its text, from 0.
+        position: Its place among the blocks of its text, from 0.
         parent: The block before it, if the tier had it indexed when this one came.
         num_children: Indexed blocks of the tier that name this one as parent.
         num_hits: How often a request has found it.
@@ -42,7 +42,7 @@ class IndexedBlock:
 
     digest: bytes
     block: int
-    index: int
+    position: int
     parent: "IndexedBlock | None"
     num_children: int = 0
     num_hits: int = 0
@@ -71,7 +71,7 @@ def cost_aware(cost_model: CostModel, block_size: int, decay_s: float) -> Evicti
     """
 
     def value(block: IndexedBlock) -> float:
-        cost_s = cost_model.forward_s(block_size, (block.index + 1) * block_size) - cost_model.forward_base_s
+        cost_s = cost_model.forward_s(block_size, (block.position + 1) * block_size) - cost_model.forward_base_s
         likelihood = 1.0 if block.will_return else (block.num_hits + 1) / (block.num_hits + 2)
         return math.log2(max(cost_s, 1e-12) * likelihood) + block.last_used_s / decay_s
 

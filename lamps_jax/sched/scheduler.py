@@ -41,6 +41,7 @@ class Scheduler:
         self.system: System = system_named(config.policy)
         self.memory = Memory(blocks, config, cost_model)
         self.num_preemptions = 0
+        self._planned_s = float("-inf")
         self._requests: dict[str, Request] = {}
         self._waiting: list[tuple[tuple[int, ...], int, Request]] = []  # a heap; entries of requests that left are skipped
         self._running: list[Request] = []  # in order of service
@@ -100,9 +101,8 @@ class Scheduler:
     def schedule(self, now: float) -> StepPlan:
         """The next step; empty when nothing can run before a result, a tool or a new request comes in."""
         self.memory.begin_plan(now, *self._expected_load())
+        self._planned_s = now
         self._swapper.limit_preserving(now)
-        for request in self._swapper.take_loaded():
-            self._enqueue(request, again=False)
         budget, prefills, decodes = self.config.token_budget, list[PrefillChunk](), list[Decode]()
         preemptions = self.num_preemptions
         for request in tuple(self._running):
@@ -119,6 +119,8 @@ class Scheduler:
                 prefills.append(self._chunk(request, num_tokens))
             budget -= num_tokens
         self._swapper.load(None if self._running else self._make_room)
+        for request in self._swapper.take_loaded():
+            self._enqueue(request, again=False)
         if self.num_preemptions == preemptions:
             self._admit(budget, prefills)
         self._swapper.prefetch(now)
@@ -173,9 +175,9 @@ class Scheduler:
         request.token_ids.extend(token_ids[:room])
         self._enqueue(request)
 
-    def next_wake_s(self, now: float) -> float | None:
+    def next_wake_s(self) -> float | None:
         """When `schedule` will have something to do even if nothing happens before; None if only events bring that about."""
-        return self._swapper.next_wake_s(now)
+        return self._swapper.next_wake_s(self._planned_s)
 
     def room_tokens(self, request: Request) -> int:
         """Tokens that can be appended to a request with one more left to generate."""
@@ -241,16 +243,15 @@ class Scheduler:
             if request.num_pending_samples:  # preempted with a sample under way; its value is known by the next plan
                 return
             if (parent := request.parent) is not None:
-                computing = any(chunk.request_id == parent.request_id for chunk in prefills)
-                if computing or (parent.slot is not None and parent.num_computed_tokens < parent.num_prompt_tokens):
+                coming = any(chunk.request_id == parent.request_id for chunk in prefills) or self.memory.is_arriving(parent)
+                if coming or (parent.slot is not None and parent.num_computed_tokens < parent.num_prompt_tokens):
                     return  # what this one will share is there by the next plan, or later
                 self.memory.fork(parent, request)
                 request.parent = None
             if not self._has_room(request):
                 return
             heapq.heappop(self._waiting)
-            if request.host_block_ids:
-                self._swapper.begin_loading(request)
+            if request.host_block_ids and not self._swapper.begin_loading(request):
                 continue
             request.state, request.slot = RequestState.RUNNING, heapq.heappop(self._free_slots)
             insort(self._running, request, key=self.system.order_key)
@@ -364,12 +365,20 @@ class Scheduler:
 
     def _give_way(self, request: Request, num_blocks: int) -> None:
         """Takes blocks from a request that holds some: no more than wanted if they can go to the host, and all otherwise."""
-        if self.system.gives_way(request) is not Handling.SWAP or not self.memory.swap_out(request, num_blocks):
+        num_blocks = min(num_blocks, len(request.block_ids))
+        swaps = self.system.gives_way(request) is Handling.SWAP and self.memory.can_swap_out(num_blocks)
+        if not swaps or not self.memory.swap_out(request, num_blocks):
             self.memory.discard(request, will_return=True)
 
     def _preempt(self, request: Request, num_blocks: int | None = None) -> None:
-        """Sends a running request back to the queue, with `num_blocks` of its blocks less, or without any."""
-        self._leave_batch(request, keep_pending=True)
+        """Sends a running request back to the queue, with `num_blocks` of its blocks less, or without any.
+
+        It keeps a sample that is under way, unless that may have been drawn from junk: then the token is computed again.
+        """
+        proven = self.memory.is_proven(request)
+        self._leave_batch(request, keep_pending=proven)
+        if not proven:
+            request.num_computed_tokens = min(request.num_computed_tokens, len(request.token_ids) - 1)
         self._give_way(request, num_blocks or len(request.block_ids))
         request.num_preemptions += 1
         self.num_preemptions += 1

@@ -41,16 +41,22 @@ class Swapper:
                 if not swaps:
                     self._memory.discard(request, will_return=True)
 
-    def begin_loading(self, request: Request) -> None:
-        """Starts to bring back the blocks of a request whose turn has come."""
-        insort(self.loading, request, key=self._system.order_key)
+    def begin_loading(self, request: Request) -> bool:
+        """Starts to bring back the blocks of a request whose turn has come; True if the device had them all still."""
         self._memory.swap_in(request)
+        if self._is_loaded(request):
+            return True
+        insort(self.loading, request, key=self._system.order_key)
+        return False
 
     def take_loaded(self) -> list[Request]:
-        """Requests that have all their blocks back, or have lost them, and are no longer loading."""
-        loaded = [request for request in self.loading if not request.host_block_ids]
-        self.loading = [request for request in self.loading if request.host_block_ids]
+        """Requests whose blocks can all be read by this plan, or that have lost them, and are no longer loading."""
+        loaded = [request for request in self.loading if self._is_loaded(request)]
+        self.loading = [request for request in self.loading if not self._is_loaded(request)]
         return loaded
+
+    def _is_loaded(self, request: Request) -> bool:
+        return not request.host_block_ids and not self._memory.is_arriving(request)
 
     def stop_loading(self, request: Request) -> None:
         """Forgets a request that has ended or called a tool."""
@@ -84,12 +90,17 @@ class Swapper:
             if request.handling is Handling.SWAP and request.block_ids and not self._is_returning(request, now):
                 self._memory.swap_out(request, len(request.block_ids))
 
-    def next_wake_s(self, now: float) -> float | None:
-        """When there will be something to do here even if nothing happens before."""
-        times = [self._prefetch_s(request) for request in self._paused.values() if request.host_block_ids]
-        if (limit := self._config.preserve_limit_s) is not None:
-            times += [request.paused_s + limit for request in self._paused.values() if request.block_ids]
-        return min((time for time in times if now < time < float("inf")), default=None)
+    def next_wake_s(self, planned_s: float) -> float | None:
+        """When there will be something to do here that the plan of `planned_s` could not do yet."""
+        limit, times = self._config.preserve_limit_s, list[float]()
+        for request in self._paused.values():
+            if request.host_block_ids:
+                times.append(self._prefetch_s(request))
+            if request.block_ids and limit is not None:
+                times.append(request.paused_s + limit)
+            if request.block_ids and request.expected_return_s is not None:
+                times.append(2 * request.expected_return_s - request.paused_s)  # no longer about to return
+        return min((time for time in times if planned_s < time < float("inf")), default=None)
 
     def _prefetch_s(self, request: Request) -> float:
         """When to begin to bring a paused request's blocks back, for them to be there when its call returns."""
@@ -97,9 +108,11 @@ class Swapper:
             return float("inf")
         if self._cost_model is None:
             return request.expected_return_s
-        # Copies hide behind steps, so they take as long as the steps do; one more for the plan that brings the last ones in.
+        # Copies hide behind steps, so they take as long as the steps do; one more for the plan that brings the last ones in. All
+        # blocks count, so that the moment does not move as they come.
         step_s = self._cost_model.forward_s(self._config.token_budget)
-        return request.expected_return_s - 2 * self._cost_model.swap_s(len(request.host_block_ids)) - step_s
+        num_blocks = len(request.block_ids) + len(request.host_block_ids)
+        return request.expected_return_s - 2 * self._cost_model.swap_s(num_blocks) - step_s
 
     def _is_returning(self, request: Request, now: float) -> bool:
         """Whether a call is about to return; no longer once it has taken twice as long as expected."""

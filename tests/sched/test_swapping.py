@@ -127,11 +127,11 @@ def test_a_preserved_call_gives_the_host_just_what_another_needs():
 def test_a_call_that_takes_too_long_is_swapped_out_and_until_then_kept():
     scheduler = scheduler_with_host(policy="preserve", preserve_limit_s=5.0)
     request = calling(scheduler, "a", 3, now=1.0)
-    assert scheduler.next_wake_s(1.0) == 6.0
+    assert scheduler.next_wake_s() == 6.0
     assert not turn(scheduler, 5.9)
     assert len(turn(scheduler, 6.0).swap_outs) == 3
     assert (request.block_ids, request.handling) == ([], Handling.SWAP)
-    assert scheduler.next_wake_s(6.0) is None
+    assert scheduler.next_wake_s() is None
 
 
 def test_a_call_that_takes_too_long_is_discarded_where_there_is_no_host():
@@ -166,7 +166,7 @@ def test_blocks_come_back_before_the_call_is_expected_to_return():
     request = calling(scheduler, "a", 2, expected_s=100.0)
     turn(scheduler, 1.0)
     assert len(request.host_block_ids) == 2
-    wake_s = scheduler.next_wake_s(1.0)
+    wake_s = scheduler.next_wake_s()
     assert wake_s is not None
     assert 90.0 < wake_s < 100.0
     assert not turn(scheduler, wake_s - 0.1)
