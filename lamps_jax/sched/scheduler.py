@@ -243,9 +243,8 @@ class Scheduler:
             if request.num_pending_samples:  # preempted with a sample under way; its value is known by the next plan
                 return
             if (parent := request.parent) is not None:
-                coming = any(chunk.request_id == parent.request_id for chunk in prefills) or self.memory.is_arriving(parent)
-                if coming or (parent.slot is not None and parent.num_computed_tokens < parent.num_prompt_tokens):
-                    return  # what this one will share is there by the next plan, or later
+                if self._is_coming(parent, prefills):
+                    return
                 self.memory.fork(parent, request)
                 request.parent = None
             if not self._has_room(request):
@@ -259,6 +258,13 @@ class Scheduler:
             self.memory.extend(request, request.num_computed_tokens + num_tokens)
             prefills.append(self._chunk(request, num_tokens))
             budget -= num_tokens
+
+    def _is_coming(self, parent: Request, prefills: list[PrefillChunk]) -> bool:
+        """Whether the prompt of a request that others wait to share is being computed, or brought back, by this plan or later."""
+        if self.memory.is_arriving(parent):
+            return True
+        mine = [chunk for chunk in prefills if chunk.request_id == parent.request_id and chunk.start < parent.num_prompt_tokens]
+        return bool(mine) or (parent.slot is not None and parent.num_computed_tokens < parent.num_prompt_tokens)
 
     def _has_room(self, request: Request) -> bool:
         """Whether a waiting request is admitted; if so, what is found of its beginning is its own."""

@@ -46,6 +46,11 @@ def calling(scheduler: Scheduler, name: str, num_tokens: int, *, now: float = 0.
     return request
 
 
+def rows(plan: StepPlan) -> list[tuple[str, int, int]]:
+    """Request, first position and number of tokens of every chunk."""
+    return [(chunk.request_id, chunk.start, len(chunk.token_ids)) for chunk in plan.prefills]
+
+
 def copies(pairs: tuple[BlockCopy, ...]) -> list[tuple[int, int]]:
     return [(copy.device_block, copy.host_block) for copy in pairs]
 
@@ -109,6 +114,19 @@ def test_without_a_host_the_swap_system_keeps_blocks_and_gives_them_up_only_unde
     request = calling(scheduler, "a", 3)
     assert not turn(scheduler)
     assert len(request.block_ids) == 3
+
+
+def test_a_request_whose_blocks_the_device_still_has_resumes_at_once():
+    scheduler = scheduler_with_host(policy="swap", prefix_cache=True, max_num_seqs=1)
+    calling(scheduler, "a", 4)
+    turn(scheduler)
+    add(scheduler, "b", 2)
+    turn(scheduler)
+    scheduler.api_returned("a", [8], 1.0)
+    turn(scheduler)
+    scheduler.finish("b", FinishReason.STOP, 1.0)
+    plan = scheduler.schedule(1.0)
+    assert (plan.swap_ins, rows(plan)) == ((), [("a", 4, 2)])
 
 
 # Changes on the fly.
@@ -175,6 +193,31 @@ def test_blocks_come_back_before_the_call_is_expected_to_return():
     scheduler.api_returned("a", [8], 100.0)
     (chunk,) = turn(scheduler, 100.0).prefills
     assert chunk.start == 2
+
+
+def test_what_is_brought_back_stays_although_the_rest_is_still_coming():
+    scheduler = scheduler_with_host(policy="swap", cost_model=TWO_BLOCKS_A_STEP)
+    calling(scheduler, "a", 8, expected_s=100.0)
+    plans = [turn(scheduler, second) for second in range(6)]
+    assert sum(len(plan.swap_outs) for plan in plans) == 8
+    plans = [turn(scheduler, 80.0 + second) for second in range(20)]
+    assert sum(len(plan.swap_ins) for plan in plans) == 8
+    assert not any(plan.swap_outs for plan in plans)
+
+
+def test_a_moment_between_a_plan_and_the_question_when_to_wake_is_not_missed():
+    scheduler = scheduler_with_host(policy="preserve", preserve_limit_s=5.0)
+    calling(scheduler, "a", 3, now=1.0)
+    turn(scheduler, 5.9999)
+    assert scheduler.next_wake_s() == 6.0
+
+
+def test_an_overdue_call_wakes_an_idle_engine():
+    scheduler = scheduler_with_host(policy="swap", cost_model=TWO_BLOCKS_A_STEP)
+    calling(scheduler, "a", 2, expected_s=10.0)
+    for second in range(12):
+        turn(scheduler, float(second))
+    assert scheduler.next_wake_s() == 20.0
 
 
 def test_a_call_that_is_overdue_is_swapped_out_again():
@@ -245,6 +288,17 @@ def test_several_answers_to_one_prompt_compute_it_once_and_do_not_write_into_eac
     assert len({request.block_ids[2] for request in (first, *others)}) == 3
 
 
+def test_a_fork_waits_for_what_its_parent_is_bringing_back():
+    scheduler = scheduler_with_host(policy="swap", max_num_seqs=2, num_blocks=40, num_host_blocks=40)
+    calling(scheduler, "parent", 4)
+    turn(scheduler)
+    scheduler.add(make_request("child", 4), fork_of="parent")
+    scheduler.api_returned("parent", [8], 1.0)
+    plan = scheduler.schedule(2.0)
+    assert (len(plan.swap_ins), rows(plan)) == (4, [])
+    assert ("child", 3, 1) in rows(scheduler.schedule(3.0))
+
+
 def test_a_fork_of_a_request_that_has_ended_computes_its_prompt_itself_and_one_with_another_prompt_is_refused():
     scheduler = scheduler_with_host()
     add(scheduler, "a", 5)
@@ -303,6 +357,34 @@ def test_a_request_that_lost_a_host_block_keeps_what_is_before_it():
     turn(scheduler)
     (chunk,) = turn(scheduler).prefills
     assert chunk.start == 2
+
+
+def test_a_sample_drawn_before_a_loss_was_known_is_dropped_although_its_request_was_preempted_meanwhile():
+    scheduler = scheduler_with_host(policy="swap")
+    add(scheduler, "a", 2)
+    turn(scheduler)
+    second = calling(scheduler, "b", 4)
+    turn(scheduler)
+    scheduler.api_returned("b", [8], 1.0)
+    plan = scheduler.schedule(1.0)
+    lost = frozenset(copy.device_block for copy in plan.swap_ins)
+    scheduler.update(StepResult(plan.step_id, {"a": 7}), 1.0)
+    junk, _ = scheduler.schedule(1.0), scheduler.schedule(1.0)  # b computes from junk, and a preempts it
+    scheduler.update(StepResult(junk.step_id, {"a": 9, "b": 99}, lost_blocks=lost), 1.0)
+    scheduler.check()
+    assert second.token_ids == [100, 101, 102, 103, 7, 8]
+
+
+def test_a_block_that_may_not_have_arrived_does_not_go_to_the_host_again():
+    scheduler = scheduler_with_host(policy="swap", cost_model=CostModel(1.0, 0.0, 0.0, 0.0, 0.01))
+    request = calling(scheduler, "a", 6, expected_s=10.0)
+    turn(scheduler, 1.0)
+    arriving = {copy.device_block for copy in scheduler.schedule(9.5).swap_ins}
+    assert len(arriving) == 6
+    add(scheduler, "b", 11)
+    plan = scheduler.schedule(9.6)
+    assert not arriving & {copy.device_block for copy in plan.swap_outs}
+    assert (request.block_ids, request.num_computed_tokens) == ([], 0)
 
 
 @pytest.mark.parametrize("when", ["going out", "on the host", "coming in"])
