@@ -30,7 +30,7 @@ FAILURES = ("breaks a rule", "does not compile")
 MESSAGE_CHARACTERS = 300
 
 TOO_LARGE = re.compile(r"RESOURCE_EXHAUSTED.*\bhbm\b", re.IGNORECASE | re.DOTALL)
-"""In the message of a TPU's compiler that finds a program too large for the device's memory; a kernel's may be too large for VMEM."""
+"""In the message of a TPU's compiler that finds a program too large for the device's memory, not a kernel too large for VMEM."""
 
 
 def attentions(chip: Chip) -> list[str]:
