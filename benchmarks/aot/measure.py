@@ -1,6 +1,7 @@
 """Compiles one program for one target and says what came of it."""
 
 import math
+import re
 import time
 from contextlib import AbstractContextManager
 from typing import Any
@@ -28,8 +29,8 @@ FAILURES = ("breaks a rule", "does not compile")
 
 MESSAGE_CHARACTERS = 300
 
-OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "Ran out of memory in memory space hbm")
-"""What the message of a compiler holds that finds a program too large for the device's memory."""
+TOO_LARGE = re.compile(r"RESOURCE_EXHAUSTED.*\bhbm\b", re.IGNORECASE | re.DOTALL)
+"""In the message of a TPU's compiler that finds a program too large for the device's memory, not a kernel too large for VMEM."""
 
 
 def attentions(chip: Chip) -> list[str]:
@@ -62,9 +63,7 @@ def measure(chip: Chip, model: Model, tensor_parallel: int, program: str, attent
     except Unsupported as error:
         return run | {"status": "unsupported", "reason": str(error)}
     except Exception as error:  # whatever a compiler or its bindings raise is what is to be reported
-        message = str(error)
-        too_large = all(part in message for part in OUT_OF_MEMORY)
-        return run | {"status": "too large" if too_large else "does not compile", "reason": _on_one_line(message)}
+        return run | {"status": refusal(str(error)), "reason": _on_one_line(str(error))}
     broken = broken_rules(run, num_layers=model.config.num_layers)
     return run | ({"status": "breaks a rule", "reason": broken} if broken else {"status": "ok"})
 
@@ -102,6 +101,11 @@ def _figures(chip: Chip, engine: Abstract, program: str) -> dict[str, Any]:
         "kernel_calls": hlo.kernel_calls(text),
         "collectives": hlo.collectives(text),
     }
+
+
+def refusal(message: str) -> str:
+    """The status of a program that a compiler refuses with `message`."""
+    return "too large" if TOO_LARGE.search(message) else "does not compile"
 
 
 def broken_rules(run: dict[str, Any], *, num_layers: int) -> str:

@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks.aot.cases import ARGUMENTS, MODELS, PROGRAMS
 from benchmarks.aot.chips import CHIPS
-from benchmarks.aot.measure import as_on, attentions, broken_rules
+from benchmarks.aot.measure import as_on, attentions, broken_rules, refusal
 from lamps_jax.kv_cache.pool import storage_dtype
 
 GOOD: dict[str, Any] = {
@@ -39,6 +39,23 @@ def test_rules_hold_for_the_programs_they_are_for() -> None:
     assert broken_rules(GOOD | {"program": "swap_out", "aliased_bytes": 0}, num_layers=28) == ""
     assert broken_rules(GOOD | {"program": "prefill", "temporary_bytes": 900}, num_layers=28) == ""
     assert broken_rules(GOOD | {"attention": "xla", "kernel_calls": 0}, num_layers=28) == ""
+
+
+@pytest.mark.parametrize(
+    ("message", "status"),
+    [
+        (
+            "RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required (30.53G) exceeds available HBM (15.75G).",
+            "too large",
+        ),
+        ("RESOURCE_EXHAUSTED: XLA:TPU compile permanent error.\nRan out of memory in memory space hbm.", "too large"),
+        ("RESOURCE_EXHAUSTED: Ran out of memory in memory space vmem.", "does not compile"),
+        ("RESOURCE_EXHAUSTED: Shared memory size limit exceeded: requested 286720, available: 232448", "does not compile"),
+        ("INTERNAL: Mosaic failed to compile TPU kernel", "does not compile"),
+    ],
+)
+def test_a_model_too_large_for_a_chip_is_told_from_a_kernel_that_is_wrong(message: str, status: str) -> None:
+    assert refusal(message) == status
 
 
 def test_every_program_of_the_engine_is_compiled() -> None:
