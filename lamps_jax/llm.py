@@ -77,6 +77,7 @@ class LLM:
         token_ids = [self._encode(prompt, raw=raw) for prompt in prompts]
         outputs: dict[int, RequestOutput] = {}
         request_ids: list[str] = []
+        first = dict[tuple[int, ...], str]()  # the first request of each prompt, whose blocks the others share
         try:
             for index, (ids, params) in enumerate(zip(token_ids, sampling, strict=True)):
 
@@ -85,7 +86,8 @@ class LLM:
                     if event.kind == "finished":
                         outputs[index] = event.output
 
-                request_ids.append(self.engine.add(ids, params, on_event=sink))
+                request_ids.append(self.engine.add(ids, params, on_event=sink, fork_of=first.get(tuple(ids))))
+                first.setdefault(tuple(ids), request_ids[-1])
             while len(outputs) < len(prompts):
                 if not self.engine.step():
                     self.engine.wait()

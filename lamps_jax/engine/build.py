@@ -15,7 +15,7 @@ from lamps_jax.engine.distributed import agree
 from lamps_jax.engine.engine import Engine
 from lamps_jax.engine.jax_executor import JaxExecutor
 from lamps_jax.engine.measure import measure_cost_model
-from lamps_jax.engine.pool_size import check_weights_fit, free_bytes, num_blocks
+from lamps_jax.engine.pool_size import check_host_pool_fits, check_weights_fit, free_bytes, free_host_bytes, num_blocks
 from lamps_jax.kv_cache.offload import allow_pinned_memory
 from lamps_jax.models.architecture import ModelConfig
 from lamps_jax.models.registry import LoadedModel, load_model, read_model_config
@@ -97,6 +97,12 @@ def _scheduler(executor: JaxExecutor, config: EngineConfig, progress: Progress) 
     """A scheduler over the executor's blocks; where there are host blocks, with the measured cost of steps and swaps."""
     assert config.num_blocks is not None
     num_host_blocks, cost_model = executor.num_host_blocks, UNIT_COSTS
+    if config.host_kv_bytes and not num_host_blocks:
+        logger.warning("host_kv_bytes of %d hold no KV block, which has %d bytes", config.host_kv_bytes, executor.block_bytes)
+    if config.scheduler.policy == "swap" and not num_host_blocks:
+        logger.warning(
+            "the policy swap has no host memory to swap to; give --host-kv-bytes (a KV block has %d)", executor.block_bytes
+        )
     if num_host_blocks:
         progress("measuring", 0, 1)
         measured = measure_cost_model(executor, config, num_blocks=config.num_blocks, num_host_blocks=num_host_blocks)
@@ -141,6 +147,7 @@ def _load(directory: Path, config: EngineConfig, progress: Progress) -> LoadedMo
     if config.compile_cache:
         use_compile_cache(Path(config.compile_cache))
     allow_pinned_memory(config.host_kv_bytes)  # before JAX is first asked for its devices, below
+    check_host_pool_fits(config.host_kv_bytes, free_host_bytes())
     shape = read_model_config(directory)
     mesh = tensor_parallel_mesh(config.tensor_parallel, shape)
     agree({"version": lamps_jax.__version__, "jax": jax.__version__, "model": shape, **_options(config)})

@@ -107,6 +107,22 @@ class Engine:
         """Requests that have not ended."""
         return len(self._live)
 
+    def memory_state(self) -> dict[str, int]:
+        """What the KV memory holds and has been through, by name; from any thread, which may see a step half-way."""
+        blocks, memory = self.scheduler.blocks, self.scheduler.memory
+        return {
+            "device_blocks": len(blocks.device.ids),
+            "free_device_blocks": blocks.device.num_free,
+            "host_blocks": len(blocks.host.ids),
+            "free_host_blocks": blocks.host.num_free,
+            "swapped_out_blocks": memory.num_swapped_out_blocks,
+            "swapped_in_blocks": memory.num_swapped_in_blocks,
+            "lost_blocks": memory.num_lost_blocks,
+            "evicted_blocks": blocks.device.num_evictions + blocks.host.num_evictions,
+            "found_tokens": memory.num_found_tokens,
+            "preemptions": self.scheduler.num_preemptions,
+        }
+
     def add(
         self,
         prompt_token_ids: list[int],
@@ -269,5 +285,6 @@ class Engine:
         self.scheduler.finish(request_id, reason, self.clock())
         del self._live[request_id]
         live.output.finish_reason = reason
+        live.output.num_cached_prompt_tokens = live.request.num_cached_prompt_tokens
         live.output.timestamps.finished_s = self.clock()
         live.on_event(Event("finished", live.output))

@@ -49,6 +49,7 @@ class RequestOutput:
     Attributes:
         text: What the model wrote, without its calls.
         token_ids: Sampled tokens, those of calls included.
+        num_cached_prompt_tokens: Prompt tokens that were not computed because their KV blocks were there already.
     """
 
     request_id: str
@@ -57,6 +58,7 @@ class RequestOutput:
     text: str = ""
     token_ids: list[int] = field(default_factory=list)
     calls: list[ApiCall] = field(default_factory=list)
+    num_cached_prompt_tokens: int = 0
     finish_reason: FinishReason | None = None
     error: str | None = None
 

@@ -18,9 +18,14 @@ class DoesNotFit(ValueError):
 
 def free_bytes() -> int | None:
     """Bytes that an array could still take on the first device of this process; None if the platform does not say."""
-    if jax.default_backend() != "cpu":
-        stats = jax.local_devices()[0].memory_stats()
-        return stats["bytes_limit"] - stats["bytes_in_use"] if stats and "bytes_limit" in stats else None
+    if jax.default_backend() == "cpu":
+        return free_host_bytes()
+    stats = jax.local_devices()[0].memory_stats()
+    return stats["bytes_limit"] - stats["bytes_in_use"] if stats and "bytes_limit" in stats else None
+
+
+def free_host_bytes() -> int | None:
+    """Bytes of memory that this machine could still give to a process; None if it does not say."""
     meminfo = Path("/proc/meminfo")
     if not meminfo.exists():
         return None
@@ -40,6 +45,15 @@ def check_weights_fit(num_bytes: int, free: int | None) -> None:
         raise DoesNotFit(
             f"the weights take {_size(num_bytes)} on each device and {_size(free)} are free: {_size(num_bytes - free)} too many; "
             "use --dtype bfloat16, --quantize int8 or more devices with --tensor-parallel"
+        )
+
+
+def check_host_pool_fits(num_bytes: int, free: int | None) -> None:
+    """Raises `DoesNotFit` if a host pool of `num_bytes` exceeds the `free` bytes of this machine."""
+    if free is not None and num_bytes > free:
+        raise DoesNotFit(
+            f"the host pool takes {_size(num_bytes)} and {_size(free)} of this machine's memory are free: "
+            f"{_size(num_bytes - free)} too many; lower --host-kv-bytes"
         )
 
 

@@ -44,12 +44,13 @@ class Memory:
     Attributes:
         num_swapped_out_blocks: Copied to the host so far.
         num_swapped_in_blocks: Copied back so far.
+        num_lost_blocks: Blocks whose copy failed.
         num_found_tokens: Tokens that requests did not have to compute because their blocks were found.
     """
 
     def __init__(self, blocks: BlockManager, config: SchedulerConfig, cost_model: CostModel | None):
         self.blocks = blocks
-        self.num_swapped_out_blocks = self.num_swapped_in_blocks = self.num_found_tokens = 0
+        self.num_swapped_out_blocks = self.num_swapped_in_blocks = self.num_lost_blocks = self.num_found_tokens = 0
         self._config, self._cost_model = config, cost_model
         self._budget = SwapBudget(0, 0)
         self._swap_outs: list[BlockCopy] = []
@@ -157,16 +158,14 @@ class Memory:
         request.block_ids, request.host_block_ids = list(on_device), list(on_host)
         request.num_indexed_blocks = len(on_device) + len(on_host)
         request.num_computed_tokens = request.num_indexed_blocks * self.blocks.block_size
-        request.num_found_tokens += request.num_computed_tokens
-        self.num_found_tokens += request.num_computed_tokens
+        self._count_found(request)
 
     def fork(self, parent: Request, request: Request) -> None:
         """Lets a request without blocks share those of its parent that its prompt has filled; none if they are gone."""
         shared = self.blocks.fork(parent.block_ids, min(parent.num_computed_tokens, parent.num_prompt_tokens - 1))
         request.block_ids = shared
         request.num_computed_tokens = len(shared) * self.blocks.block_size
-        request.num_found_tokens += request.num_computed_tokens
-        self.num_found_tokens += request.num_computed_tokens
+        self._count_found(request)
 
     def rewrite_end(self, request: Request, token_ids: list[int]) -> None:
         """Replaces a request's last token by `token_ids`, and forgets what was computed and known of it."""
@@ -229,6 +228,7 @@ class Memory:
 
     def forget_lost(self, blocks: Collection[int], host_blocks: Collection[int]) -> None:
         """Lets blocks whose copy failed not be found any more."""
+        self.num_lost_blocks += len(blocks) + len(host_blocks)
         for block in blocks:
             self.blocks.device.forget(block)
         for block in host_blocks:
@@ -260,6 +260,12 @@ class Memory:
             num_blocks = len(request.block_ids) + len(request.host_block_ids)
             assert request.num_computed_tokens <= num_blocks * self.blocks.block_size
             assert request.num_indexed_blocks * self.blocks.block_size <= request.num_computed_tokens
+
+    def _count_found(self, request: Request) -> None:
+        request.num_found_tokens += request.num_computed_tokens
+        self.num_found_tokens += request.num_computed_tokens
+        if not request.num_tokens_once_computed:
+            request.num_cached_prompt_tokens = min(request.num_computed_tokens, request.num_prompt_tokens)
 
     def _extend_digests(self, request: Request, num_blocks: int) -> None:
         digests, size = request.block_digests, self.blocks.block_size

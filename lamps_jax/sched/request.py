@@ -82,7 +82,8 @@ class Request:
         num_pending_samples: Tokens that submitted steps will still sample.
         num_stale_samples: So many of the next collected samples belong to a step that should not have been; they are dropped.
         num_sampled_tokens: Sampled tokens, the ones that `max_tokens` bounds.
-        num_found_tokens: Prompt and later tokens that were not computed because their blocks were found.
+        num_found_tokens: Tokens that were not computed because their blocks were found, in all the times it was looked for.
+        num_cached_prompt_tokens: Prompt tokens whose blocks were found when it started.
         block_ids: Device blocks, in the order of the tokens that they hold.
         host_block_ids: Host blocks of the tokens behind those; while there are any, the request cannot run.
         block_digests: The root of its chain and the digests of its leading full blocks, as far as they were needed.
@@ -114,6 +115,7 @@ class Request:
     num_preemptions: int = 0
     num_recomputed_tokens: int = 0
     num_found_tokens: int = 0
+    num_cached_prompt_tokens: int = 0
     block_ids: list[int] = field(default_factory=list)
     host_block_ids: list[int] = field(default_factory=list)
     block_digests: list[bytes] = field(default_factory=list)

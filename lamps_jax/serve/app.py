@@ -94,8 +94,7 @@ class _Endpoints:
         return HTMLResponse(PAGE.read_bytes())
 
     async def health(self) -> Response:
-        self._state.engine()
-        return JSONResponse({"status": "ok"})
+        return JSONResponse({"status": "ok", "kv": self._state.engine().memory_state()})
 
     async def version(self) -> Response:
         return JSONResponse({"version": lamps_jax.__version__})
@@ -116,7 +115,7 @@ class _Endpoints:
             _check_length(engine, token_ids, "prompt")
             prompts.append((token_ids, body.sampling(engine.default_temperature)))
         reply = CompletionReply(self._model_name, include_usage=body.include_usage)
-        return await _respond(request, body, engine.generate(prompts), reply)
+        return await _respond(request, body, engine.generate(prompts, cache_salt=body.cache_salt or ""), reply)
 
     async def chat_completions(self, request: Request) -> Response:
         body = parse_body(ChatBody, await read_body(request))
@@ -125,7 +124,9 @@ class _Endpoints:
         token_ids = await self._off_the_loop(_encode_chat, engine, body)
         _check_length(engine, token_ids, "messages")
         prompt = token_ids, body.sampling(engine.default_temperature)
-        events = engine.generate([prompt], client_tools=client_tools, recognise_calls=body.recognise_calls)
+        events = engine.generate(
+            [prompt], client_tools=client_tools, recognise_calls=body.recognise_calls, cache_salt=body.cache_salt or ""
+        )
         reply = ChatReply(self._model_name, client_tools=client_tools, include_usage=body.include_usage)
         return await _respond(request, body, events, reply)
 

@@ -30,6 +30,7 @@ class _Submission:
     prompts: Sequence[tuple[list[int], SamplingParams]]
     client_tools: Mapping[str, Tool]
     recognise_calls: bool
+    cache_salt: str
     loop: asyncio.AbstractEventLoop
     inbox: asyncio.Queue[IndexedEvent | Exception] = field(default_factory=asyncio.Queue)
     request_ids: list[str] = field(default_factory=list)
@@ -77,6 +78,7 @@ class AsyncEngine:
         *,
         client_tools: Mapping[str, Tool] | None = None,
         recognise_calls: bool = True,
+        cache_salt: str = "",
     ) -> AsyncGenerator[IndexedEvent, None]:
         """The events of all `prompts`, as they happen, until each has finished.
 
@@ -87,6 +89,7 @@ class AsyncEngine:
         Args:
             client_tools: As for `Engine.add`.
             recognise_calls: As for `Engine.add`.
+            cache_salt: As for `Engine.add`.
 
         Raises:
             EngineUnavailable: At once or while iterating, if the engine has failed or was stopped.
@@ -94,7 +97,11 @@ class AsyncEngine:
         """
         if self._closed is not None:
             raise EngineUnavailable(self._closed)
-        return self._generate(prompts, client_tools or {}, recognise_calls)
+        return self._generate(prompts, client_tools or {}, recognise_calls, cache_salt)
+
+    def memory_state(self) -> dict[str, int]:
+        """As `Engine.memory_state`."""
+        return self._engine.memory_state()
 
     def stop(self) -> None:
         """Ends what is running with an error and returns once the thread has ended."""
@@ -103,9 +110,13 @@ class AsyncEngine:
         self._thread.join()
 
     async def _generate(
-        self, prompts: Sequence[tuple[list[int], SamplingParams]], client_tools: Mapping[str, Tool], recognise_calls: bool
+        self,
+        prompts: Sequence[tuple[list[int], SamplingParams]],
+        client_tools: Mapping[str, Tool],
+        recognise_calls: bool,
+        cache_salt: str,
     ) -> AsyncGenerator[IndexedEvent, None]:
-        submission = _Submission(prompts, client_tools, recognise_calls, asyncio.get_running_loop())
+        submission = _Submission(prompts, client_tools, recognise_calls, cache_salt, asyncio.get_running_loop())
         if not self._command(lambda: self._begin(submission)):
             raise EngineUnavailable(self._closed)
         num_unfinished = len(prompts)
@@ -167,6 +178,7 @@ class AsyncEngine:
         try:
             if self._closed is not None:
                 raise EngineUnavailable(self._closed)
+            first = dict[tuple[int, ...], str]()  # the first request of each prompt, whose blocks the others share
             for index, (token_ids, sampling) in enumerate(submission.prompts):
                 request_id = self._engine.add(
                     token_ids,
@@ -174,7 +186,10 @@ class AsyncEngine:
                     on_event=lambda event, index=index: self._take_event(submission, index, event),
                     client_tools=submission.client_tools,
                     recognise_calls=submission.recognise_calls,
+                    cache_salt=submission.cache_salt,
+                    fork_of=first.get(tuple(token_ids)),
                 )
+                first.setdefault(tuple(token_ids), request_id)
                 submission.request_ids.append(request_id)
         except (ValueError, EngineUnavailable) as error:
             self._end(submission, error)

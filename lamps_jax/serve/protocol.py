@@ -83,6 +83,7 @@ class GenerationBody(_Body):
     ignore_eos: bool | None = None
     min_tokens: int | None = None
     max_tokens: int | None = None
+    cache_salt: str | None = None
 
     @property
     def include_usage(self) -> bool:

@@ -117,7 +117,7 @@ def usage(outputs: Sequence[RequestOutput]) -> Json:
         "prompt_tokens": prompt_tokens,
         "completion_tokens": completion_tokens,
         "total_tokens": prompt_tokens + completion_tokens,
-        "prompt_tokens_details": {"cached_tokens": 0},
+        "prompt_tokens_details": {"cached_tokens": sum(output.num_cached_prompt_tokens for output in outputs)},
     }
 
 

@@ -7,7 +7,14 @@ import pytest
 
 from lamps_jax.config import EngineConfig, SchedulerConfig
 from lamps_jax.engine.build import EMBEDDED_MODEL, build_engine
-from lamps_jax.engine.pool_size import DoesNotFit, block_bytes_per_device, check_weights_fit, free_bytes, num_blocks
+from lamps_jax.engine.pool_size import (
+    DoesNotFit,
+    block_bytes_per_device,
+    check_host_pool_fits,
+    check_weights_fit,
+    free_bytes,
+    num_blocks,
+)
 from lamps_jax.models.gptj import GPTJConfig
 
 GPTJ_6B = GPTJConfig(
@@ -69,6 +76,13 @@ def test_a_model_that_does_not_fit_is_refused_before_its_weights_are_read(tmp_pa
     monkeypatch.setattr("lamps_jax.engine.build.free_bytes", lambda: 1_000_000)
     with pytest.raises(DoesNotFit, match=r"the weights take 9.7 MB on each device and 1.0 MB are free: 8.7 MB too many"):
         build_engine(tmp_path, EngineConfig(), ())
+
+
+def test_a_host_pool_larger_than_the_memory_is_refused():
+    check_host_pool_fits(0, 0)
+    check_host_pool_fits(2**40, None)
+    with pytest.raises(DoesNotFit, match=r"takes 8.00 GB and 5.00 GB of this machine's memory are free: 3.00 GB too many"):
+        check_host_pool_fits(8_000_000_000, 5_000_000_000)
 
 
 def test_a_share_of_an_unknown_memory_is_refused():

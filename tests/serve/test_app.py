@@ -90,6 +90,27 @@ def test_a_chat_stream_begins_with_the_role_and_reports_each_call_twice(app):
     assert "e2e_s" in chunks[-1]["lamps"]["timings"] and "usage" not in chunks[-1]
 
 
+def test_a_prompt_that_was_computed_before_is_told_in_the_usage_but_not_to_another_tenant(app):
+    def cached(**fields: Any) -> int:
+        reply = send(app, "POST", "/v1/chat/completions", json=chat("What is 48*37?", **fields)).json()
+        return reply["usage"]["prompt_tokens_details"]["cached_tokens"]
+
+    assert [cached(), cached(), cached(cache_salt="a"), cached(cache_salt="a"), cached(cache_salt="b")] == [0, 16, 0, 16, 0]
+
+
+def test_equal_prompts_of_one_request_are_computed_once(app):
+    reply = send(app, "POST", "/v1/completions", json={"prompt": ["Q: What is 48*37?\nA:"] * 3, "model": "toy"}).json()
+    assert len({choice["text"] for choice in reply["choices"]}) == 1
+    assert reply["usage"]["prompt_tokens_details"] == {"cached_tokens": 2 * 16}
+
+
+def test_health_tells_of_the_memory(app):
+    send(app, "POST", "/v1/chat/completions", json=chat("What is 48*37?"))
+    kv = send(app, "GET", "/health").json()["kv"]
+    assert kv["device_blocks"] == kv["free_device_blocks"] > 0
+    assert (kv["host_blocks"], kv["lost_blocks"], kv["preemptions"]) == (0, 0, 0)
+
+
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions"])
 def test_a_stream_ends_with_its_usage_when_asked(app, path):
     body = {
