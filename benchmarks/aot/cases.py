@@ -14,6 +14,7 @@ from lamps_jax.engine.batch import BatchBuilder
 from lamps_jax.engine.jax_executor import layout_of
 from lamps_jax.engine.step import Programs, make_programs
 from lamps_jax.kv_cache.offload import MAX_BLOCKS_PER_PROGRAM
+from lamps_jax.kv_cache.pool import storage_dim
 from lamps_jax.models.architecture import ModelConfig
 from lamps_jax.models.attention.self_test import load_backend
 from lamps_jax.models.gptj import GPTJConfig
@@ -120,7 +121,8 @@ def abstract_engine(model: Model, devices: Sequence[Any], attention: str) -> Abs
         dtype=DTYPE,
         tensor_parallel=len(devices),
     )
-    shape = (config.num_blocks, model.config.num_kv_heads, BLOCK_SIZE, model.config.head_dim)
+    width = storage_dim(model.config.head_dim, devices[0].platform)
+    shape = (config.num_blocks, model.config.num_kv_heads, BLOCK_SIZE, width)
     blocks = _shape(shape, jnp.dtype(DTYPE), by_head)
     return Abstract(
         model=loaded,

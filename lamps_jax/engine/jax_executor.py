@@ -14,7 +14,7 @@ from lamps_jax.engine.batch import HEADER, BatchBuilder
 from lamps_jax.engine.distributed import Leader, Run, follow
 from lamps_jax.engine.step import Layout, Programs, make_programs
 from lamps_jax.kv_cache.offload import HostPool, Transfer, bucket_sizes, in_buckets
-from lamps_jax.kv_cache.pool import allocate, block_bytes
+from lamps_jax.kv_cache.pool import allocate, block_bytes, storage_dim
 from lamps_jax.models.attention.select import select_attention
 from lamps_jax.models.attention.self_test import AttentionShape
 from lamps_jax.models.registry import LoadedModel
@@ -203,7 +203,7 @@ def attention_shape(model: LoadedModel, config: EngineConfig, layout: Layout | N
     return AttentionShape(
         num_heads=shape.num_heads // num_devices,
         num_kv_heads=shape.num_kv_heads // num_devices,
-        head_dim=shape.head_dim,
+        head_dim=storage_dim(shape.head_dim),
         block_size=config.block_size,
         max_blocks=config.max_blocks_per_request,
         max_batch=config.scheduler.max_num_seqs,

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from lamps_jax.config import EngineConfig
+from lamps_jax.kv_cache.pool import storage_dim
 from lamps_jax.models.architecture import ModelConfig
 
 USABLE_SHARE = 0.9
@@ -35,7 +36,7 @@ def free_host_bytes() -> int | None:
 
 def block_bytes_per_device(shape: ModelConfig, config: EngineConfig) -> int:
     """Bytes that one block takes on each device: keys and values of its heads in all layers."""
-    per_head = 2 * shape.num_layers * config.block_size * shape.head_dim * jnp.dtype(config.dtype).itemsize
+    per_head = 2 * shape.num_layers * config.block_size * storage_dim(shape.head_dim) * jnp.dtype(config.dtype).itemsize
     return per_head * shape.num_kv_heads // config.tensor_parallel
 
 

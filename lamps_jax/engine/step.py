@@ -88,7 +88,8 @@ def make_programs(
 
         def attend(q: Array, k: Array, v: Array, blocks: Any, window: int | None = None, /) -> tuple[Array, LayerBlocks]:
             blocks = write(blocks, k.reshape(-1, *k.shape[2:]), v.reshape(-1, *v.shape[2:]), block_ids, slots)
-            return attention(q, blocks, table, positions, window), blocks
+            attended = attention(_widened(q, blocks[0].shape[-1]), blocks, table, positions, window)
+            return attended[..., : q.shape[-1]], blocks
 
         hidden, pool = model(token_ids, positions, pool, attend)
         return model, hidden, pool
@@ -135,6 +136,12 @@ def make_programs(
 
     swap_in = on_mesh(scatter_blocks, (BY_HEAD, BY_HEAD, REPLICATED), BY_HEAD)
     return Programs(jitted(prefill), jitted(decode), jax.jit(swap_out), jax.jit(swap_in, donate_argnums=0))
+
+
+def _widened(q: Float[Array, "*batch dim"], dim: int) -> Float[Array, "*batch wide"]:
+    """Queries for keys that are stored with `dim` numbers, padded with zeros; attention will scale them by those."""
+    missing = dim - q.shape[-1]
+    return jnp.pad(q * (dim / q.shape[-1]) ** 0.5, (*[(0, 0)] * (q.ndim - 1), (0, missing))) if missing else q
 
 
 def _sampling_rows(header: Int[Array, "batch fields"], position: Int[Array, " batch"]) -> SamplingRows:

@@ -1,7 +1,8 @@
 """Device blocks: one pair of arrays a layer, `[block, head, slot, dim]` on every backend.
 
 On a CPU a scatter into a bfloat16 array converts the whole array to float32 and back at every step, so there 16-bit floats are
-stored as uint16 and re-labelled at the edges; nothing is converted.
+stored as uint16 and re-labelled at the edges; nothing is converted. On a TPU an array whose last axis is shorter than a row of
+lanes is laid out with the blocks innermost, and copied whole by every program that writes it; there vectors are padded to whole rows.
 """
 
 from typing import TypeAlias
@@ -31,12 +32,22 @@ def allocate(
     sharding: Sharding | None = None,
 ) -> Pool:
     """A zeroed pool for keys and values of `dtype`, on the default device or as `sharding` says of every array."""
-    shape, storage = (num_blocks, num_heads, block_size, head_dim), storage_dtype(dtype)
+    shape, storage = (num_blocks, num_heads, block_size, storage_dim(head_dim)), storage_dtype(dtype)
 
     def zeros() -> Array:
         return jnp.zeros(shape, storage, device=sharding)
 
     return tuple((zeros(), zeros()) for _ in range(num_layers))
+
+
+LANES = 128
+"""Numbers in a row of a TPU's vector registers."""
+
+
+def storage_dim(head_dim: int, platform: str | None = None) -> int:
+    """Numbers that a key or value of `head_dim` takes on a platform, by default this one's; those added are zeros."""
+    on_tpu = (platform or jax.default_backend()) == "tpu"
+    return -(-head_dim // LANES) * LANES if on_tpu else head_dim
 
 
 def storage_dtype(dtype: DTypeLike) -> jnp.dtype:
@@ -66,9 +77,14 @@ def write(
     block_ids: Int[Array, " tokens"],
     slots: Int[Array, " tokens"],
 ) -> LayerBlocks:
-    """The layer's blocks with one token's key and value at each ``(block_ids[i], slots[i])``; in place when donated."""
+    """The layer's blocks with one token's key and value at each ``(block_ids[i], slots[i])``; in place when donated.
+
+    Keys and values may be shorter than what the blocks hold; zeros fill the rest.
+    """
     keys, values = blocks
     at = (block_ids, slice(None), slots)
+    if missing := keys.shape[-1] - k.shape[-1]:
+        k, v = (jnp.pad(x, ((0, 0), (0, 0), (0, missing))) for x in (k, v))
     return keys.at[at].set(encode(k, keys.dtype)), values.at[at].set(encode(v, values.dtype))
 
 

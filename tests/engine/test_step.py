@@ -153,6 +153,17 @@ def test_programs_do_not_touch_the_blocks_of_others(runner: ProgramRunner) -> No
     np.testing.assert_array_equal(before, after)
 
 
+def test_vectors_padded_to_whole_rows_of_lanes_give_the_same_tokens(
+    runner: ProgramRunner, model: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = runner.generate(runner.row(0, sampling=DRAWN), PROMPT, 12, chunk=16)
+    monkeypatch.setattr("lamps_jax.kv_cache.pool.storage_dim", lambda head_dim: 128)  # as on a TPU
+    padded = ProgramRunner(model, CONFIG)
+    assert padded.pool[0][0].shape[-1] == 128
+    assert padded.generate(padded.row(0, sampling=DRAWN), PROMPT, 12, chunk=16) == expected
+    assert not any(np.asarray(decode(array))[..., model.config.head_dim :].any() for layer in padded.pool for array in layer)
+
+
 def test_arrays_passed_in_are_gone(runner: ProgramRunner) -> None:
     pool, last_tokens = runner.pool, runner.last_tokens
     runner.decode([runner.row(0)], [5])

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lamps_jax.kv_cache.pool import allocate, block_bytes, decode, encode, storage_dtype, write
+from lamps_jax.kv_cache.pool import allocate, block_bytes, decode, encode, storage_dim, storage_dtype, write
 
 
 @pytest.fixture
@@ -63,3 +63,9 @@ def test_write_changes_the_named_slots_only(dtype: str) -> None:
     for array, wanted in zip(written, expected, strict=True):
         assert array.dtype == storage_dtype(dtype)
         np.testing.assert_array_equal(decode(array), wanted)
+
+
+@pytest.mark.parametrize(("head_dim", "stored"), [(16, 128), (64, 128), (128, 128), (192, 256), (256, 256)])
+def test_on_a_tpu_vectors_fill_whole_rows_of_lanes_and_elsewhere_nothing_is_added(head_dim: int, stored: int) -> None:
+    assert storage_dim(head_dim, "tpu") == stored
+    assert storage_dim(head_dim, "gpu") == storage_dim(head_dim, "cpu") == head_dim
