@@ -2,7 +2,7 @@
 
 On a CPU a scatter into a bfloat16 array converts the whole array to float32 and back at every step, so there 16-bit floats are
 stored as uint16 and re-labelled at the edges; nothing is converted. On a TPU an array whose last axis is shorter than a row of
-lanes is laid out with the blocks innermost, and copied whole by every program that writes it; there vectors are padded to whole rows.
+lanes is laid out with the blocks innermost, and copied whole by every program that writes it; vectors there fill whole rows.
 """
 
 from typing import TypeAlias
