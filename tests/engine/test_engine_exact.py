@@ -169,8 +169,8 @@ def test_blocks_that_went_to_the_host_and_back_yield_what_they_did_before(system
         CROWD, runner=ManualRunner(5), policy=system, num_blocks=18, num_host_blocks=NUM_HOST_BLOCKS, cost_model=cost_model
     )
     assert told == [alone(question) for question in CROWD]
-    assert scheduler.memory.num_swapped_out_blocks > 10
-    assert scheduler.memory.num_swapped_in_blocks > 5
+    assert scheduler.memory.num_swapped_out_blocks >= 8
+    assert scheduler.memory.num_swapped_in_blocks >= 4
 
 
 def test_copies_that_fail_cost_time_and_change_nothing():
