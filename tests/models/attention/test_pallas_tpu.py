@@ -20,7 +20,7 @@ interpreted = jax.jit(partial(paged_attention, interpret=True), static_argnames=
     [
         (128, "bfloat16", 3, 1, None),
         (256, "float32", 2, 1, 9),
-        (128, "float32", 1, 4, 20),
+        pytest.param(128, "float32", 1, 4, 20, marks=pytest.mark.slow),
         pytest.param(128, "bfloat16", 2, 3, None, marks=pytest.mark.slow),
         pytest.param(256, "bfloat16", 2, 1, None, marks=pytest.mark.slow),
         pytest.param(256, "float32", 5, 2, 1, marks=pytest.mark.slow),
