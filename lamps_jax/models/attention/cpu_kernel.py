@@ -1,7 +1,8 @@
 """The CPU kernel's LLVM code: online softmax over a row's blocks, each read once, where it lies.
 
-Work is dealt out in items, each some neighbouring heads of a row, which lie next to each other in a block. While one head's keys
-and values are in use, the next ones are on their way into the cache.
+An item of work is some neighbouring heads of a row, which lie next to each other in a block. While one head's keys and values are
+in use, the next ones are on their way into the cache. One thread alone computes an item, and in the same order whoever it is: a row's
+numbers depend neither on the other rows nor on the number of threads.
 
 Source: Milakov and Gimelshein, 2018, Online normalizer calculation for softmax; Kwon et al., 2023, PagedAttention.
 """
@@ -13,9 +14,31 @@ from typing import Any, NamedTuple
 from llvmlite import ir
 
 from lamps_jax.models.attention.llvm_ir import (
-    F16, F32, FAST, I8, I16, I32, I64, POINTER, VOID,
-    as_float32, element, exp, external, larger, load_integer, local, loop, smaller, splat, sum_of, vector_of,
-)  # fmt: skip
+    F16,
+    F32,
+    FAST,
+    I8,
+    I16,
+    I32,
+    I64,
+    POINTER,
+    VOID,
+    Builder,
+    Value,
+    as_float32,
+    builder_of,
+    element,
+    exp,
+    external,
+    larger,
+    load_integer,
+    local,
+    loop,
+    smaller,
+    splat,
+    sum_of,
+    vector_of,
+)
 from lamps_jax.models.attention.reference import MASKED
 from lamps_jax.models.attention.xla_handler import emit_handler
 
@@ -74,7 +97,7 @@ def emit_kernel(shape: KernelShape) -> ir.Module:
 
 def _emit_count_items(module: ir.Module) -> ir.Function:
     count_items = ir.Function(module, ir.FunctionType(I64, [POINTER] * 7), "count_items")
-    builder = ir.IRBuilder(count_items.append_basic_block())
+    builder = builder_of(count_items)
     sizes = _load_sizes(builder, count_items.args[5])
     builder.ret(builder.mul(sizes.batch, _items_of_row(builder, sizes)))
     return count_items
@@ -85,13 +108,13 @@ def _emit_attend(module: ir.Module, shape: KernelShape) -> ir.Function:
     attend = ir.Function(module, ir.FunctionType(VOID, [POINTER] * 7 + [I64]), "attend")
     q, keys, values, table, positions, sizes_address, out, item = attend.args
     fetching_head, head_alone = (_emit_head(module, shape, fetch=fetch) for fetch in (True, False))
-    b = ir.IRBuilder(attend.append_basic_block())
+    b = builder_of(attend)
     sizes = _load_sizes(b, sizes_address)
     row, part = (divide(item, _items_of_row(b, sizes)) for divide in (b.sdiv, b.srem))
     first_head = b.mul(part, sizes.heads_of_item)
     last_head = smaller(b, b.add(first_head, sizes.heads_of_item), sizes.kv_heads)
-    first_query, last_query = (b.mul(b.add(b.mul(row, sizes.kv_heads), head), I64(shape.group)) for head in (first_head, last_head))
-    num_queries = b.sub(last_query, first_query)
+    first_query = b.mul(b.add(b.mul(row, sizes.kv_heads), first_head), I64(shape.group))
+    num_queries = b.mul(b.sub(last_head, first_head), I64(shape.group))
     peaks, norms = local(b, F32, num_queries), local(b, F32, num_queries)
     q, out = (element(b, x, b.mul(first_query, I64(shape.head_dim)), F32) for x in (q, out))
     with loop(b, I64(0), num_queries) as at:
@@ -99,11 +122,11 @@ def _emit_attend(module: ir.Module, shape: KernelShape) -> ir.Function:
         b.store(F32(0.0), element(b, norms, at, F32))
         _store_vectors(b, shape, _row(b, shape, out, at), [ir.Constant(_vector(shape), None)] * (shape.head_dim // shape.width))
 
-    def head_address(stored: ir.Value, block: ir.Value, head: ir.Value) -> ir.Value:
+    def head_address(stored: Value, block: Value, head: Value) -> Value:
         at = b.add(b.mul(block, sizes.kv_heads), head)
         return element(b, stored, b.mul(at, I64(shape.block_size * shape.head_dim)), STORED[shape.stored])
 
-    def block_at(at: ir.Value) -> ir.Value:
+    def block_at(at: Value) -> Value:
         block = load_integer(b, table, b.add(b.mul(row, sizes.max_blocks), at))
         return larger(b, I64(0), smaller(b, block, b.sub(sizes.num_blocks, I64(1))))
 
@@ -121,7 +144,7 @@ def _emit_attend(module: ir.Module, shape: KernelShape) -> ir.Function:
             ahead = [head_address(stored, next_block, next_head) for stored in (keys, values)]
             first_of_group = b.mul(b.sub(head, first_head), I64(shape.group))
 
-            def query_arguments(at: ir.Value, start: ir.Value = first_of_group) -> list[ir.Value]:
+            def query_arguments(at: Value, start: Value = first_of_group) -> list[Value]:
                 query = b.add(start, at)
                 return [*(_row(b, shape, x, query) for x in (q, out)), *(element(b, x, query, F32) for x in (peaks, norms))]
 
@@ -148,7 +171,7 @@ def _emit_head(module: ir.Module, shape: KernelShape, *, fetch: bool) -> ir.Func
     q, out, peak, norm, keys, values, next_keys, next_values, first, last = head.args
     for pointer in (out, peak, norm):
         pointer.add_attribute("noalias")
-    b = ir.IRBuilder(head.append_basic_block())
+    b = builder_of(head)
     padded = -(-shape.block_size // WIDTH) * WIDTH
     scores, top = local(b, F32, padded), local(b, F32)
     for at in range(0, padded, WIDTH):
@@ -158,8 +181,9 @@ def _emit_head(module: ir.Module, shape: KernelShape, *, fetch: bool) -> ir.Func
     queries = _load_vectors(b, shape, q, F32)
     with loop(b, first, last) as token:
         products = [b.fmul(x, y, flags=FAST) for x, y in zip(queries, _load_token(b, shape, keys, token), strict=True)]
-        while len(products) > 1:
-            products = [b.fadd(x, y, flags=FAST) for x, y in zip(products[::2], products[1::2])] + products[len(products) // 2 * 2 :]
+        while len(products) > 1:  # a tree: its sums do not wait for each other
+            pairs = zip(products[::2], products[1::2], strict=False)
+            products = [b.fadd(x, y, flags=FAST) for x, y in pairs] + products[len(products) // 2 * 2 :]
         score = sum_of(b, products[0])
         b.store(score, element(b, scores, token, F32))
         b.store(larger(b, score, b.load(top, typ=F32)), top)
@@ -190,15 +214,15 @@ def _emit_head(module: ir.Module, shape: KernelShape, *, fetch: bool) -> ir.Func
     return head
 
 
-def _load_sizes(b: ir.IRBuilder, address: ir.Value) -> Sizes:
+def _load_sizes(b: Builder, address: Value) -> Sizes:
     return Sizes(*(load_integer(b, address, I64(at)) for at in range(len(Sizes._fields))))
 
 
-def _items_of_row(b: ir.IRBuilder, sizes: Sizes) -> ir.Value:
+def _items_of_row(b: Builder, sizes: Sizes) -> Value:
     return b.sdiv(b.add(sizes.kv_heads, b.sub(sizes.heads_of_item, I64(1))), sizes.heads_of_item)
 
 
-def _visible(b: ir.IRBuilder, shape: KernelShape, sizes: Sizes, position: ir.Value) -> tuple[ir.Value, ir.Value]:
+def _visible(b: Builder, shape: KernelShape, sizes: Sizes, position: Value) -> tuple[Value, Value]:
     """The first and the last position that a query at `position` sees, of those that the table has."""
     last = smaller(b, position, b.sub(b.mul(sizes.max_blocks, I64(shape.block_size)), I64(1)))
     begin = larger(b, b.add(b.sub(last, sizes.window), I64(1)), I64(0))
@@ -209,17 +233,17 @@ def _vector(shape: KernelShape) -> ir.VectorType:
     return ir.VectorType(F32, shape.width)
 
 
-def _row(b: ir.IRBuilder, shape: KernelShape, base: ir.Value, at: ir.Value) -> ir.Value:
+def _row(b: Builder, shape: KernelShape, base: Value, at: Value) -> Value:
     """The address of query `at`, or of its output."""
     return element(b, base, b.mul(at, I64(shape.head_dim)), F32)
 
 
-def _load_token(b: ir.IRBuilder, shape: KernelShape, head: ir.Value, token: ir.Value) -> list[ir.Value]:
+def _load_token(b: Builder, shape: KernelShape, head: Value, token: Value) -> list[Value]:
     stored = STORED[shape.stored]
     return _load_vectors(b, shape, element(b, head, b.mul(token, I64(shape.head_dim)), stored), stored)
 
 
-def _load_vectors(b: ir.IRBuilder, shape: KernelShape, address: ir.Value, stored: ir.Type) -> list[ir.Value]:
+def _load_vectors(b: Builder, shape: KernelShape, address: Value, stored: ir.Type) -> list[Value]:
     """A head's numbers as float32."""
     vectors = []
     for start in range(0, shape.head_dim, shape.width):
@@ -234,12 +258,12 @@ def _load_vectors(b: ir.IRBuilder, shape: KernelShape, address: ir.Value, stored
     return vectors
 
 
-def _store_vectors(b: ir.IRBuilder, shape: KernelShape, address: ir.Value, vectors: list[Any]) -> None:
+def _store_vectors(b: Builder, shape: KernelShape, address: Value, vectors: list[Any]) -> None:
     for number, vector in enumerate(vectors):
         b.store(vector, element(b, address, I64(number * shape.width), F32), align=4)
 
 
-def _prefetch_token(b: ir.IRBuilder, shape: KernelShape, head: ir.Value, token: ir.Value) -> None:
+def _prefetch_token(b: Builder, shape: KernelShape, head: Value, token: Value) -> None:
     prefetch = external(b.module, "llvm.prefetch.p0", ir.FunctionType(VOID, [POINTER, I32, I32, I32]))
     for line in range(0, shape.row_bytes, CACHE_LINE):
         address = element(b, head, b.add(b.mul(token, I64(shape.row_bytes)), I64(line)), I8)

@@ -4,7 +4,7 @@ import functools
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import Any, TypeAlias
 
 from llvmlite import binding, ir
 
@@ -12,12 +12,23 @@ I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 F16, F32 = ir.HalfType(), ir.FloatType()
 POINTER, VOID = ir.PointerType(), ir.VoidType()
 
-FAST = ("fast",)
-"""Lets a product and a sum become one instruction, and a vector's sum be taken in any order; no number here is NaN or infinite."""
+Builder: TypeAlias = Any
+"""An `ir.IRBuilder`. Its methods are made by decorators that hide their types, and so are the values that they give."""
+
+Value: TypeAlias = Any
+"""An `ir.Value` that has a type."""
+
+FAST = ("contract", "reassoc", "nsz")
+"""Lets a product and a sum become one instruction, and a vector's sum be taken in any order; NaN stays NaN."""
+
+
+def builder_of(function: ir.Function) -> Builder:
+    """Writes at the beginning of a function that is empty."""
+    return ir.IRBuilder(function.append_basic_block())
 
 
 @contextmanager
-def loop(builder: ir.IRBuilder, start: ir.Value, stop: ir.Value) -> Iterator[ir.Value]:
+def loop(builder: Builder, start: Value, stop: Value) -> Iterator[Value]:
     """The body of ``for index in range(start, stop)``; yields the index."""
     before, head = builder.block, builder.append_basic_block("loop")
     body, after = builder.append_basic_block("body"), builder.append_basic_block("after")
@@ -33,7 +44,7 @@ def loop(builder: ir.IRBuilder, start: ir.Value, stop: ir.Value) -> Iterator[ir.
     builder.position_at_end(after)
 
 
-def local(builder: ir.IRBuilder, kind: ir.Type, count: ir.Value | int = 1) -> ir.Value:
+def local(builder: Builder, kind: ir.Type, count: Value | int = 1) -> Value:
     """The address of an array on the stack, made once in the function."""
     with builder.goto_entry_block() if isinstance(count, int) else nullcontext():
         address = builder.alloca(kind, count)
@@ -41,28 +52,28 @@ def local(builder: ir.IRBuilder, kind: ir.Type, count: ir.Value | int = 1) -> ir
     return address
 
 
-def smaller(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
+def smaller(builder: Builder, a: Value, b: Value) -> Value:
     """The minimum of two integers."""
     return builder.select(builder.icmp_signed("<", a, b), a, b)
 
 
-def larger(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
+def larger(builder: Builder, a: Value, b: Value) -> Value:
     """The maximum of two integers, or of two floats."""
-    above = builder.fcmp_ordered(">", a, b, flags=FAST) if a.type == F32 else builder.icmp_signed(">", a, b)
+    above = builder.fcmp_ordered(">", a, b) if a.type == F32 else builder.icmp_signed(">", a, b)
     return builder.select(above, a, b)
 
 
-def element(builder: ir.IRBuilder, base: ir.Value, index: ir.Value, kind: ir.Type) -> ir.Value:
+def element(builder: Builder, base: Value, index: Value, kind: ir.Type) -> Value:
     """The address of ``base[index]``."""
     return builder.gep(base, [index], source_etype=kind)
 
 
-def load_integer(builder: ir.IRBuilder, base: ir.Value, index: ir.Value) -> ir.Value:
+def load_integer(builder: Builder, base: Value, index: Value) -> Value:
     """``base[index]`` of an array of int32, as int64."""
     return builder.sext(builder.load(element(builder, base, index, I32), typ=I32), I64)
 
 
-def splat(builder: ir.IRBuilder, value: ir.Value, width: int) -> ir.Value:
+def splat(builder: Builder, value: Value, width: int) -> Value:
     """A vector of `width` times `value`."""
     vector = ir.VectorType(value.type, width)
     single = builder.insert_element(ir.Constant(vector, ir.Undefined), value, I32(0))
@@ -74,25 +85,25 @@ def vector_of(number: ir.Constant, width: int) -> ir.Constant:
     return ir.Constant(ir.VectorType(number.type, width), [number] * width)
 
 
-def sum_of(builder: ir.IRBuilder, vector: ir.Value) -> ir.Value:
+def sum_of(builder: Builder, vector: Value) -> Value:
     """The sum of a vector's numbers."""
     name, signature = f"llvm.vector.reduce.fadd.v{vector.type.count}f32", ir.FunctionType(F32, [F32, vector.type])
     return builder.call(external(builder.module, name, signature), [F32(-0.0), vector], fastmath=FAST)
 
 
-def exp(builder: ir.IRBuilder, x: ir.Value) -> ir.Value:
+def exp(builder: Builder, x: Value) -> Value:
     """The exponential of a vector of numbers that are not above 0, to 2e-7 of it; below -87 it is that of -87."""
     kind, width = x.type, x.type.count
 
     def constant(value: float) -> ir.Constant:
         return vector_of(F32(as_float32(value)), width)
 
-    x = builder.select(builder.fcmp_ordered(">", x, constant(-87.0), flags=FAST), x, constant(-87.0))
+    x = builder.select(builder.fcmp_ordered("<", x, constant(-87.0)), constant(-87.0), x)
     exponent = builder.fmul(x, constant(1 / math.log(2)), flags=FAST)
     # Cutting towards zero after taking a half away rounds what is not positive.
     whole = builder.fptosi(builder.fsub(exponent, constant(0.5), flags=FAST), ir.VectorType(I32, width))
     rest = builder.fsub(exponent, builder.sitofp(whole, kind), flags=FAST)
-    result: ir.Value = constant(0.0)
+    result: Value = constant(0.0)
     for power in reversed(range(7)):  # the exponential series of 2**rest
         coefficient = math.log(2) ** power / math.factorial(power)
         result = builder.fadd(builder.fmul(result, rest, flags=FAST), constant(coefficient), flags=FAST)
@@ -117,8 +128,8 @@ def compile_module(module: ir.Module) -> Any:
     module.triple, module.data_layout = machine.triple, str(machine.target_data)
     parsed = binding.parse_assembly(str(module))
     parsed.verify()
-    options = binding.create_pipeline_tuning_options(speed_level=2)
-    binding.create_pass_builder(machine, options).getModulePassManager().run(parsed, binding.create_pass_builder(machine, options))
+    passes = binding.create_pass_builder(machine, binding.create_pipeline_tuning_options(speed_level=2))
+    passes.getModulePassManager().run(parsed, passes)
     engine = binding.create_mcjit_compiler(parsed, machine)
     engine.finalize_object()
     return engine

@@ -10,7 +10,19 @@ Each is an array of 64-bit words here; an index is a field.
 
 from llvmlite import ir
 
-from lamps_jax.models.attention.llvm_ir import I32, I64, POINTER, element, external, local, loop, smaller
+from lamps_jax.models.attention.llvm_ir import (
+    I32,
+    I64,
+    POINTER,
+    Builder,
+    Value,
+    builder_of,
+    element,
+    external,
+    local,
+    loop,
+    smaller,
+)
 
 API_VERSION = 3 << 32
 """Major version 0 in the lower half, minor version 3 in the upper: the interface that this file follows."""
@@ -34,14 +46,14 @@ def emit_handler(work: ir.Function, *, num_arguments: int, count_items: ir.Funct
     """
     run, leave = _emit_run(work, num_arguments + 1), _emit_leave(work.module)
     task = ir.Function(work.module, ir.FunctionType(ir.VoidType(), [POINTER]), "task")
-    builder = ir.IRBuilder(task.append_basic_block())
+    builder = builder_of(task)
     builder.call(run, task.args)
     builder.call(leave, task.args)
     builder.ret_void()
 
     handler = ir.Function(work.module, ir.FunctionType(POINTER, [POINTER]), "handler")
     (frame,) = handler.args
-    builder = ir.IRBuilder(handler.append_basic_block())
+    builder = builder_of(handler)
     extension = _word(builder, frame, FRAME_EXTENSION, POINTER)
     with builder.if_then(builder.icmp_unsigned("!=", extension, POINTER(None))):  # XLA asks which interface the handler follows
         metadata = _word(builder, extension, EXTENSION_METADATA, POINTER)
@@ -69,7 +81,7 @@ def _emit_run(work: ir.Function, num_buffers: int) -> ir.Function:
     """``run(state)``: works on items until none is left."""
     run = ir.Function(work.module, ir.FunctionType(ir.VoidType(), [POINTER]), "run")
     (state,) = run.args
-    builder = ir.IRBuilder(run.append_basic_block())
+    builder = builder_of(run)
     num_items = _word(builder, state, NUM_ITEMS, I64)
     buffers = [_word(builder, state, BUFFERS + at, POINTER) for at in range(num_buffers)]
     take, working, idle = (builder.append_basic_block(name) for name in ("take", "working", "idle"))
@@ -90,14 +102,14 @@ def _emit_leave(module: ir.Module) -> ir.Function:
     """``leave(state)``: who is the last frees it."""
     leave = ir.Function(module, ir.FunctionType(ir.VoidType(), [POINTER]), "leave")
     (state,) = leave.args
-    builder = ir.IRBuilder(leave.append_basic_block())
+    builder = builder_of(leave)
     with builder.if_then(builder.icmp_signed("==", _add(builder, state, USERS, -1), I64(1))):
         builder.call(external(module, "free", ir.FunctionType(ir.VoidType(), [POINTER])), [state])
     builder.ret_void()
     return leave
 
 
-def _emit_helpers(builder: ir.IRBuilder, frame: ir.Value, task: ir.Function, state: ir.Value, num_items: ir.Value) -> None:
+def _emit_helpers(builder: Builder, frame: Value, task: ir.Function, state: Value, num_items: Value) -> None:
     """Asks for a helper for every other thread of the pool, but no more than there are items to share."""
     api, context = _word(builder, frame, FRAME_API, POINTER), _word(builder, frame, FRAME_CONTEXT, POINTER)
     num_threads = local(builder, I64)
@@ -110,7 +122,7 @@ def _emit_helpers(builder: ir.IRBuilder, frame: ir.Value, task: ir.Function, sta
             _add(builder, state, USERS, -1)
 
 
-def _emit_api_call(builder: ir.IRBuilder, api: ir.Value, function: int, fields: list[ir.Value]) -> ir.Value:
+def _emit_api_call(builder: Builder, api: Value, function: int, fields: list[Value]) -> Value:
     """Calls a function of XLA's with a structure of `fields`; whether it failed is all that is left of an error."""
     error = _emit_raw_call(builder, api, function, fields)
     with builder.if_then(builder.icmp_unsigned("!=", error, POINTER(None))):
@@ -118,14 +130,14 @@ def _emit_api_call(builder: ir.IRBuilder, api: ir.Value, function: int, fields: 
     return error
 
 
-def _emit_raw_call(builder: ir.IRBuilder, api: ir.Value, function: int, fields: list[ir.Value]) -> ir.Value:
+def _emit_raw_call(builder: Builder, api: Value, function: int, fields: list[Value]) -> Value:
     structure = local(builder, I64, 2 + len(fields))
     for at, value in enumerate([I64(8 * (2 + len(fields))), POINTER(None), *fields]):
         builder.store(value, element(builder, structure, I64(at), I64))
     return builder.call(_word(builder, api, function, ir.FunctionType(POINTER, [POINTER]).as_pointer()), [structure])
 
 
-def _emit_wait(builder: ir.IRBuilder, state: ir.Value, num_items: ir.Value) -> None:
+def _emit_wait(builder: Builder, state: Value, num_items: Value) -> None:
     """Lets others run until the items that they have taken are done."""
     give_way = external(builder.module, "sched_yield", ir.FunctionType(I32, []))
     check, wait, done = (builder.append_basic_block(name) for name in ("check", "wait", "done"))
@@ -138,10 +150,10 @@ def _emit_wait(builder: ir.IRBuilder, state: ir.Value, num_items: ir.Value) -> N
     builder.position_at_end(done)
 
 
-def _word(builder: ir.IRBuilder, structure: ir.Value, at: int, kind: ir.Type) -> ir.Value:
+def _word(builder: Builder, structure: Value, at: int, kind: ir.Type) -> Value:
     return builder.load(element(builder, structure, I64(at), I64), typ=kind)
 
 
-def _add(builder: ir.IRBuilder, structure: ir.Value, at: int, amount: int) -> ir.Value:
+def _add(builder: Builder, structure: Value, at: int, amount: int) -> Value:
     """Adds to a counter that several threads use; the value before."""
     return builder.atomic_rmw("add", element(builder, structure, I64(at), I64), I64(amount), "acq_rel")
