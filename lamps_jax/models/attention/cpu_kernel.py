@@ -1,8 +1,8 @@
 """The CPU kernel's LLVM code: online softmax over a row's blocks, each read once, where it lies.
 
 An item of work is some neighbouring heads of a row, which lie next to each other in a block. While one head's keys and values are
-in use, the next ones are on their way into the cache. One thread alone computes an item, and in the same order whoever it is: a row's
-numbers depend neither on the other rows nor on the number of threads.
+in use, the next ones are on their way into the cache. One thread alone computes an item, in the same order whoever it
+is: a row's numbers depend neither on the other rows nor on the number of threads.
 
 Source: Milakov and Gimelshein, 2018, Online normalizer calculation for softmax; Kwon et al., 2023, PagedAttention.
 """
