@@ -31,9 +31,11 @@ def make_dense_decode(model: LoadedModel) -> Callable[..., tuple[DenseCache, Arr
 
     def attend(positions: Int[Array, " batch"]) -> Any:
         def attend(q: Array, k: Array, v: Array, kv: Any, window: int | None = None, /) -> tuple[Array, Any]:
-            rows = jnp.arange(q.shape[0])
+            # A single row is written twice: XLA would do one write again for the product that reads it, on a copy of the cache.
+            rows = jnp.arange(max(2, q.shape[0])) % q.shape[0]
             keys, values = (
-                stored.at[rows, :, positions].set(encode(new[:, 0], stored.dtype)) for stored, new in zip(kv, (k, v), strict=True)
+                stored.at[rows, :, positions[rows]].set(encode(new[rows, 0], stored.dtype))
+                for stored, new in zip(kv, (k, v), strict=True)
             )
             return _attend(q[:, 0], decode(keys), decode(values), positions)[:, None], (keys, values)
 

@@ -68,7 +68,8 @@ HostKvBytesOption = Annotated[
 AttentionOption = Annotated[
     str,
     typer.Option(
-        help="Attention backend: 'auto' takes the fastest that passes its self-test; reference, xla, pallas_gpu, pallas_tpu."
+        help="Attention backend: 'auto' takes the fastest that passes its self-test; "
+        "reference, xla, llvm_cpu, pallas_gpu, pallas_tpu."
     ),
 ]
 PrefixCacheOption = Annotated[

@@ -16,6 +16,7 @@ from lamps_jax.engine.batch import BatchBuilder
 from lamps_jax.engine.step import make_programs
 from lamps_jax.kv_cache.pool import Pool, allocate
 from lamps_jax.models.attention import xla
+from lamps_jax.models.attention.backend import PagedAttention
 from lamps_jax.models.gptj import GPTJConfig
 from lamps_jax.models.registry import LoadedModel, random_model
 from lamps_jax.sched.plan import Decode, PrefillChunk
@@ -120,7 +121,13 @@ class ProgramRunner:
     """Drives the programs of `make_programs` by hand, without scheduler or executor."""
 
     def __init__(
-        self, model: LoadedModel, config: EngineConfig, *, num_blocks: int | None = None, smallest_decode_batch: int = 1
+        self,
+        model: LoadedModel,
+        config: EngineConfig,
+        *,
+        num_blocks: int | None = None,
+        smallest_decode_batch: int = 1,
+        attention: PagedAttention = xla.paged_attention,
     ):
         self.config = config
         self.model = model
@@ -134,7 +141,7 @@ class ProgramRunner:
         self.programs = make_programs(
             model.graph,
             model.parameter_names,
-            xla.paged_attention,
+            attention,
             block_size=config.block_size,
             max_blocks=config.max_blocks_per_request,
             eos_token_ids=model.eos_token_ids,

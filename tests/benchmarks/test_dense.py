@@ -1,7 +1,10 @@
 """The dense decode that paging is measured against computes what the paged one does."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from benchmarks.dense import allocate_dense, make_dense_decode
 from tests.factories import ProgramRunner, engine_config, gptj_config, lively_model
@@ -22,3 +25,14 @@ def test_dense_and_paged_decoding_yield_the_same_tokens() -> None:
         if position >= len(PROMPT) - 1:
             sampled.append(int(tokens[0]))
     assert sampled == expected
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_dense_cache_is_updated_in_place(batch: int) -> None:
+    model = lively_model(gptj_config())
+    cache = allocate_dense(model, "float32", batch=batch, num_tokens=2000)
+    decode: Any = make_dense_decode(model)
+    memory = decode.lower(model.weights, cache, *jnp.ones((2, batch), jnp.int32)).compile().memory_analysis()
+    cache_bytes = sum(array.nbytes for layer in cache for array in layer)
+    assert memory.alias_size_in_bytes >= cache_bytes
+    assert memory.temp_size_in_bytes <= 0.2 * cache_bytes

@@ -72,7 +72,7 @@ def test_document_has_every_check_and_the_profile_of_the_machine(
     assert profile["host_blocks"] == 100_000 // profile["block_bytes"]
     assert checks["programs"]["num_compiled"] >= len(checks["programs"]["programs"]) == 4
     assert [row["program"] for row in checks["programs"]["programs"]] == ["prefill 16", "prefill 32", "decode 1", "decode 2"]
-    assert checks["attention"]["used"] == "xla"
+    assert checks["attention"]["used"] == "llvm_cpu"
     assert checks["KV round trip"]["num_blocks"] == 2
 
 

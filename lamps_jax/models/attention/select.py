@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import jax
 
@@ -14,7 +15,7 @@ logger = logging.getLogger(__name__)
 FALL_BACK = "xla"
 """Runs everywhere, in any shape."""
 
-FASTEST = {"gpu": "pallas_gpu", "tpu": "pallas_tpu"}
+FASTEST = {"cpu": "llvm_cpu", "gpu": "pallas_gpu", "tpu": "pallas_tpu"}
 """What "auto" tries first, by platform."""
 
 
@@ -52,7 +53,7 @@ def select_attention(
     chosen = FASTEST.get(jax.default_backend(), FALL_BACK) if name == "auto" else name
     if chosen not in FASTEST.values():
         return SelectedAttention(chosen, load(chosen), ())
-    results = self_test(chosen, shape, load=load)
+    results = _tested(chosen, shape, load)
     reason = next((f"{test.outcome} ({test.case}): {test.detail}" for test in results if test.outcome != "passed"), None)
     if reason is None:
         return SelectedAttention(chosen, load(chosen), results)
@@ -60,3 +61,9 @@ def select_attention(
         raise ValueError(f"attention backend {name!r} {reason}; use auto or {FALL_BACK}")
     logger.warning("attention backend %s %s; falling back to %s, which is slower", chosen, reason, FALL_BACK)
     return SelectedAttention(FALL_BACK, load(FALL_BACK), results)
+
+
+@cache
+def _tested(name: str, shape: AttentionShape, load: Callable[[str], PagedAttention]) -> tuple[SelfTest, ...]:
+    """What the self-test comes to, which does not change within a process: engines are built there again and again."""
+    return self_test(name, shape, load=load)

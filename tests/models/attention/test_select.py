@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import pytest
 
 from lamps_jax.engine.jax_executor import JaxExecutor
-from lamps_jax.models.attention import reference, select, self_test, xla
+from lamps_jax.models.attention import llvm_cpu, reference, select, self_test, xla
 from lamps_jax.models.attention.backend import PagedAttention, Unsupported
 from lamps_jax.models.attention.select import select_attention
 from lamps_jax.models.attention.self_test import AttentionShape
@@ -41,9 +41,27 @@ def kernel_machine(monkeypatch: pytest.MonkeyPatch) -> Callable[[PagedAttention]
     return lambda kernel: lambda name: kernel if name == "pallas_gpu" else self_test.load_backend(name)
 
 
-@pytest.mark.parametrize("name", ["auto", "xla"])
-def test_cpu_gets_xla_without_a_test(name: str) -> None:
+@pytest.mark.parametrize("name", ["auto", "llvm_cpu"])
+def test_cpu_gets_its_kernel_tested_once_in_a_process(name: str) -> None:
     selected = select_attention(name, SHAPE)
+    assert (selected.name, selected.attend) == ("llvm_cpu", llvm_cpu.paged_attention)
+    assert [test.outcome for test in selected.self_tests] == ["passed"]
+    assert select_attention(name, SHAPE).self_tests is selected.self_tests
+
+
+def test_cpu_without_a_compiler_gets_xla_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    def load(name: str) -> PagedAttention:
+        if name == "llvm_cpu":
+            raise ImportError("No module named 'llvmlite'")
+        return self_test.load_backend(name)
+
+    with caplog.at_level(logging.WARNING):
+        assert select_attention("auto", SHAPE, load=load).attend is xla.paged_attention
+    assert "llvm_cpu failed (import): ImportError: No module named 'llvmlite'; falling back to xla" in caplog.text
+
+
+def test_xla_is_taken_without_a_test() -> None:
+    selected = select_attention("xla", SHAPE)
     assert (selected.name, selected.attend, selected.self_tests) == ("xla", xla.paged_attention, ())
 
 

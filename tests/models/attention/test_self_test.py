@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from lamps_jax.models.attention import pallas_gpu, pallas_tpu, reference, xla
+from lamps_jax.models.attention import llvm_cpu, pallas_gpu, pallas_tpu, reference, xla
 from lamps_jax.models.attention.backend import PagedAttention, Unsupported
 from lamps_jax.models.attention.self_test import (
     BACKENDS,
@@ -142,8 +142,17 @@ def test_gpu_kernels_need_an_nvidia_card_from_the_a100_on(
     assert bool(obstacle("pallas_gpu")) == bool(reason)
 
 
+def test_cpu_kernel_needs_a_cpu_and_is_tested_on_decodes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    [result] = self_test("llvm_cpu", SHAPE)
+    assert (result.case, result.outcome) == ("decode", "passed")
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert obstacle("llvm_cpu") == "llvm_cpu needs a CPU, and JAX computes on gpu here"
+
+
 def test_every_name_has_its_implementation_and_others_are_refused() -> None:
-    modules = {"reference": reference, "xla": xla, "pallas_gpu": pallas_gpu, "pallas_tpu": pallas_tpu}
+    modules = {"reference": reference, "xla": xla, "llvm_cpu": llvm_cpu, "pallas_gpu": pallas_gpu, "pallas_tpu": pallas_tpu}
     assert {name: load_backend(name) for name in BACKENDS} == {name: module.paged_attention for name, module in modules.items()}
-    with pytest.raises(ValueError, match="unknown attention backend 'flash'; known are reference, xla, pallas_gpu, pallas_tpu"):
+    with pytest.raises(
+        ValueError, match="unknown attention backend 'flash'; known are reference, xla, llvm_cpu, pallas_gpu, pallas_tpu"
+    ):
         self_test("flash", SHAPE)
