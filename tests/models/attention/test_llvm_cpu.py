@@ -26,17 +26,20 @@ def case_of(head_dim: int, group: int, dtype: str = "float32", *, lengths: list[
     return Case.random(lengths, head_dim=head_dim, group=group, dtype=dtype, storage=storage, **arguments | changes)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 @pytest.mark.parametrize(
-    ("head_dim", "group", "window"),
-    [(64, 1, None), (96, 2, 20), (128, 4, None), (256, 1, 7), (80, 1, None), (12, 3, 1), (5, 1, None)],
-)
-def test_decode_equals_dense_attention_over_what_is_stored(head_dim: int, group: int, window: int | None, dtype: str) -> None:
+    ("dtype", "head_dim", "group", "window"),
+    [
+        ("float32", 64, 1, None), ("float32", 96, 2, 20), ("float32", 256, 1, 7), ("float32", 5, 1, None),
+        ("float16", 64, 2, 1), ("float16", 128, 1, None), ("float16", 12, 3, None),
+        ("bfloat16", 96, 1, 20), ("bfloat16", 128, 4, None), ("bfloat16", 256, 1, None), ("bfloat16", 80, 1, 17),
+    ],
+)  # fmt: skip
+def test_decode_equals_dense_attention_over_what_is_stored(dtype: str, head_dim: int, group: int, window: int | None) -> None:
     case = case_of(head_dim, group, dtype)
     np.testing.assert_allclose(case.paged(jitted, window), case.paged(dense, window), rtol=1e-5, atol=2e-6)
 
 
-@pytest.mark.parametrize("block_size", [1, 4, 7, 128])
+@pytest.mark.parametrize("block_size", [1, 7, 128])
 def test_blocks_may_be_of_any_size(block_size: int) -> None:
     case = case_of(64, 2, block_size=block_size, lengths=[80, 1, 7, 8])
     np.testing.assert_allclose(case.paged(jitted), case.dense(), rtol=1e-5, atol=2e-6)
@@ -76,7 +79,7 @@ def test_callers_in_many_threads_each_get_their_own_result() -> None:
     expected = [case.paged(jitted) for case in cases]
 
     def repeat(at: int) -> bool:
-        return all(np.array_equal(cases[at].paged(jitted), expected[at]) for _ in range(50))
+        return all(np.array_equal(cases[at].paged(jitted), expected[at]) for _ in range(20))
 
     with ThreadPoolExecutor(len(cases)) as threads:
         assert all(threads.map(repeat, range(len(cases))))
@@ -95,7 +98,7 @@ def test_blocks_of_8_bits_are_refused_in_words() -> None:
 
 
 def test_engine_s_programs_give_the_same_tokens_as_with_xla() -> None:
-    model, prompts = lively_model(gptj_config()), np.random.default_rng(0).integers(1, 96, (4, 16)).tolist()
+    model, prompts = lively_model(gptj_config(num_layers=1)), np.random.default_rng(0).integers(1, 96, (4, 16)).tolist()
     tokens = []
     for attention in (xla.paged_attention, llvm_cpu.paged_attention):
         runner = ProgramRunner(model, engine_config(), attention=attention)
@@ -110,10 +113,9 @@ def test_engine_s_programs_give_the_same_tokens_as_with_xla() -> None:
     assert len(set(np.ravel(tokens[0]).tolist())) > 10
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_pool_that_was_just_written_is_read_without_a_copy(dtype: str) -> None:
-    model = lively_model(gptj_config(num_layers=2), dtype=dtype)
-    runner = ProgramRunner(model, engine_config(dtype=dtype), attention=llvm_cpu.paged_attention)
+def test_pool_that_was_just_written_is_read_without_a_copy() -> None:
+    model = lively_model(gptj_config(num_layers=1), dtype="bfloat16")
+    runner = ProgramRunner(model, engine_config(dtype="bfloat16"), attention=llvm_cpu.paged_attention)
     pool = jax.tree.map(lambda array: jax.ShapeDtypeStruct((20_000, *array.shape[1:]), array.dtype), runner.pool)
     program: Any = runner.programs.decode
     memory = program.lower(model.weights, pool, runner.last_tokens, runner.batches.empty_decode(2)).compile().memory_analysis()
