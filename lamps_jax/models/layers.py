@@ -46,13 +46,14 @@ def through_blocks(
     Blocks of the same structure are traced and lowered once and not once each: that is most of what is left of a start that finds
     its programs compiled. The compiler puts each block's operations in place all the same; nothing is stacked or looped over.
     """
-    traced: dict[nnx.GraphDef, Callable[[nnx.State, Array, LayerKV], tuple[Array, LayerKV]]] = {}
-    new_kv = []
+
+    def one_block(graph: Any, state: Any, x: Array, block_kv: LayerKV) -> tuple[Array, LayerKV]:
+        return call(nnx.merge(graph, state), x, block_kv)
+
+    traced, new_kv = jax.jit(one_block, static_argnums=0), []
     for block, block_kv in zip(blocks, kv, strict=True):
         graph, state = nnx.split(block)
-        if graph not in traced:
-            traced[graph] = jax.jit(lambda state, x, block_kv, graph=graph: call(nnx.merge(graph, state), x, block_kv))
-        x, block_kv = traced[graph](state, x, block_kv)
+        x, block_kv = traced(graph, state, x, block_kv)
         new_kv.append(block_kv)
     return x, tuple(new_kv)
 

@@ -165,12 +165,13 @@ def test_a_tiny_pool_yields_what_a_large_one_does_under_every_system(system: str
 @pytest.mark.parametrize("system", ["preserve", "swap"])
 @pytest.mark.parametrize("cost_model", [None, SLOW_LINK], ids=["unlimited", "slow link"])
 def test_blocks_that_went_to_the_host_and_back_yield_what_they_did_before(system: str, cost_model: CostModel | None):
+    crowd = [*CROWD, *some_questions(1, 10)]
     told, scheduler = served(
-        CROWD, runner=ManualRunner(5), policy=system, num_blocks=18, num_host_blocks=NUM_HOST_BLOCKS, cost_model=cost_model
+        crowd, runner=ManualRunner(5), policy=system, num_blocks=18, num_host_blocks=NUM_HOST_BLOCKS, cost_model=cost_model
     )
-    assert told == [alone(question) for question in CROWD]
-    assert scheduler.memory.num_swapped_out_blocks >= 8
-    assert scheduler.memory.num_swapped_in_blocks >= 4
+    assert told == [alone(question) for question in crowd]
+    assert scheduler.memory.num_swapped_out_blocks > 10
+    assert scheduler.memory.num_swapped_in_blocks > 5
 
 
 def test_copies_that_fail_cost_time_and_change_nothing():

@@ -139,7 +139,8 @@ def test_rounded_weights_give_the_same_logits_on_four_devices(
 @pytest.mark.parametrize("platform", ["cuda", "tpu"])
 def test_programs_for_other_devices_have_the_same_collectives(platform: str, seen_without_engine: dict[str, Any]) -> None:
     all_reduces = ALL_REDUCES_PER_BLOCK["gptj"] + EMBEDDING_ALL_REDUCES  # all blocks are calls of one function until compiled
-    assert seen_without_engine["exported"][platform] == {"prefill": [all_reduces, 1], "decode": [all_reduces, 1]}
+    counts = [all_reduces, 1, SHAPE["num_layers"]]
+    assert seen_without_engine["exported"][platform] == {"prefill": counts, "decode": counts}
 
 
 @pytest.mark.slow
