@@ -22,31 +22,10 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from lamps_jax.sched.cost_model import CostModel
+from lamps_jax.sched.estimates import PredictedSegment
 from lamps_jax.sched.quantities import check_counts, check_quantities
 from lamps_jax.sched.request import Handling
 from lamps_jax.sched.waste import chunks_of, recompute_s
-
-
-@dataclass(frozen=True, slots=True)
-class PredictedSegment:
-    """Output up to a call and the call, or output up to the end.
-
-    Attributes:
-        output_tokens: Still to be decoded.
-        api_duration_s: From the call to its return; None: the segment ends the request.
-        returned_tokens: What the call returns.
-        handling: What becomes of the KV during the call.
-    """
-
-    output_tokens: float
-    api_duration_s: float | None = None
-    returned_tokens: float = 0
-    handling: Handling = Handling.PRESERVE
-
-    def __post_init__(self) -> None:
-        check_quantities(
-            output_tokens=self.output_tokens, api_duration_s=self.api_duration_s or 0.0, returned_tokens=self.returned_tokens
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,6 +91,8 @@ class Request:
         generation: Changes whenever its blocks are given up, so that what was noted of them before no longer counts.
         parent: A request with the same prompt, whose blocks of it this one shares as soon as they are computed.
         cache_salt: Requests share blocks only with those of the same salt.
+        request_type: Requests of one type are alike; estimates are kept by it. "" where nothing is known.
+        program_id: Names the session or agent that the request is part of; "" for none.
         slot: Row of the device's per-request state while running.
         order: Rank of arrival.
         queued_order: Rank of the last time it joined the queue.
@@ -123,6 +125,8 @@ class Request:
     generation: int = 0
     parent: "Request | None" = None
     cache_salt: str = ""
+    request_type: str = ""
+    program_id: str = ""
     slot: int | None = None
     order: int = 0
     queued_order: int = 0

@@ -15,6 +15,7 @@ from bisect import insort
 from lamps_jax.config import SchedulerConfig
 from lamps_jax.sched.block_manager import BlockManager
 from lamps_jax.sched.cost_model import CostModel
+from lamps_jax.sched.estimates import Predictor
 from lamps_jax.sched.memory import Memory
 from lamps_jax.sched.plan import Decode, PrefillChunk, StepPlan, StepResult
 from lamps_jax.sched.policy import System, system_named
@@ -31,13 +32,19 @@ class Scheduler:
         cost_model: What steps and swaps cost on this machine; without it swaps are not budgeted.
     """
 
-    def __init__(self, config: SchedulerConfig, blocks: BlockManager, cost_model: CostModel | None = None):
+    def __init__(
+        self,
+        config: SchedulerConfig,
+        blocks: BlockManager,
+        cost_model: CostModel | None = None,
+        predictor: Predictor | None = None,
+    ):
         if blocks.capacity_tokens < config.max_model_len:
             raise ValueError(
                 f"the pool holds {blocks.capacity_tokens} tokens, one request up to {config.max_model_len} (max_model_len); "
                 "raise the number of KV blocks or lower max_model_len"
             )
-        self.config, self.blocks, self.cost_model = config, blocks, cost_model
+        self.config, self.blocks, self.cost_model, self.predictor = config, blocks, cost_model, predictor
         self.system: System = system_named(config.policy)
         self.memory = Memory(blocks, config, cost_model)
         self.num_preemptions = 0

@@ -135,12 +135,12 @@ def scaled(script: Script, *, tokens: float = 1.0, durations: float = 1.0) -> Sc
         num_generated, call = times(segment.num_generated_tokens, 1), segment.call
         context += num_generated
         if call is not None:
-            kept = None if call.num_kept_tokens is None else min(context, times(call.num_kept_tokens, 0))
+            kept = call.num_kept_tokens
             call = replace(
                 call,
                 duration_s=call.duration_s * durations,
                 num_returned_tokens=times(call.num_returned_tokens, min(1, call.num_returned_tokens)),
-                num_kept_tokens=kept,
+                num_kept_tokens=None if kept is None else min(context, times(kept, min(1, kept))),
             )
             context = context_after(context, call)
         segments.append(Segment(num_generated, call))

@@ -9,10 +9,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from lamps_jax.sched.cost_model import CostModel
+from lamps_jax.sched.estimates import PredictedSegment
 from lamps_jax.sched.memory_over_time import (
     Footprint,
     Pace,
-    PredictedSegment,
     Progress,
     call_footprint,
     decode_footprint,

@@ -22,10 +22,10 @@ import pytest
 
 from lamps_jax.sched.artifact import ArtifactConstants, ArtifactSegment, Running, artifact_score
 from lamps_jax.sched.cost_model import CostModel
+from lamps_jax.sched.estimates import PredictedSegment
 from lamps_jax.sched.memory_over_time import (
     Footprint,
     Pace,
-    PredictedSegment,
     Progress,
     call_footprint,
     decode_footprint,

@@ -87,6 +87,11 @@ def test_scaled_lengths_and_durations_are_multiplied() -> None:
     assert scaled(made, tokens=0.1, durations=0.5) == smaller
 
 
+def test_a_prompt_that_keeps_a_token_keeps_one_when_scaled() -> None:
+    compaction = Call("user", 0.0, 0, RunBy.CLIENT, 1)
+    assert scaled(script(Segment(1, compaction), Segment(1)), tokens=0.5).calls == (compaction,)
+
+
 @given(any_script(), st.floats(0.01, 3))
 def test_scaling_keeps_the_segments_and_their_order(made: Script, factor: float) -> None:
     changed = scaled(made, tokens=factor)
