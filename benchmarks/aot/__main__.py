@@ -31,12 +31,19 @@ KEY = ("target", "model", "tensor_parallel", "program", "attention")
 """What tells one run from another."""
 
 
+PROGRAM_SOURCES = (
+    *("engine/batch.py", "engine/sampling.py", "engine/step.py", "kv_cache/*.py", "models/attention/*.py"),
+    *(f"models/{name}.py" for name in ("architecture", "gptj", "layers", "llama", "rope", "sharding")),
+)
+"""The modules that a program is traced from."""
+
+
 def sources() -> str:
-    """A digest of everything in the package that a program is made of, and of the version of JAX."""
+    """A digest of the modules that a program is traced from, and of the version of JAX."""
     root = Path(lamps_jax.__file__).parent
     digest = hashlib.sha256(jax.__version__.encode())
-    for part in ("engine", "kv_cache", "models"):
-        for file in sorted((root / part).rglob("*.py")):
+    for pattern in PROGRAM_SOURCES:
+        for file in sorted(root.glob(pattern)):
             digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
 
