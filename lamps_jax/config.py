@@ -1,6 +1,17 @@
 """Configuration of the engine: frozen, checked when built, never edited after."""
 
 from dataclasses import dataclass
+from typing import Literal
+
+CHOICES = {
+    "eviction": ("cost", "lru"),
+    "admission": ("whole-context", "next-chunk", "predicted-peak", None),
+    "starvation_scope": ("waiting", "started", None),
+    "apply_handling": ("at-call", "lazily", None),
+    "lookahead": ("next-call", "program", None),
+    "call_duration": ("expected", "elapsed"),
+}
+"""What options of the scheduler that are words may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +30,21 @@ class SchedulerConfig:
         cache_decay_s: With "cost": after how long without use a block is worth half.
         preserve_limit_s: How long a call may keep blocks on the device under `preserve` before they are swapped out or discarded;
             None for as long as it takes.
+        admission: When a waiting request may start: "whole-context" if all that is known of it fits, "next-chunk" if its next
+            chunk does, "predicted-peak" if it and all that run fit even as large as they are predicted to grow. None leaves it
+            to the policy.
+        starvation_threshold: Steps that a request waits before it goes ahead of all that do not starve, until it ends; 0 for
+            never. Policies that serve in order of arrival need no such guard and have none.
+        starvation_scope: Whose steps count: "waiting" those of every request, "started" those of requests that have run before,
+            as in the code released with LAMPS. None leaves it to the policy.
+        rank_refresh_steps: Ranks that change with what else runs are computed anew, some in each step, all within so many steps
+            or as many as there are requests for each of 16 a step; new and returning requests are ranked at once. 0 for never.
+        rank_preemption: Whether a waiting request of better rank takes the place of a running one. None leaves it to the policy.
+        apply_handling: When a handling chosen ahead takes effect: "at-call", or "lazily", in the steps after it, and not on the
+            request that wastes most, which gives way when memory is wanted. None leaves it to the policy.
+        lookahead: What a rank foresees: up to the return of the "next-call", or the whole "program". None leaves it to the policy.
+        call_duration: What is taken for the time that a running call still needs: what it is "expected" to, or as much as has
+            "elapsed".
     """
 
     policy: str = "preserve"
@@ -31,15 +57,25 @@ class SchedulerConfig:
     eviction: str = "cost"
     cache_decay_s: float = 60.0
     preserve_limit_s: float | None = None
+    admission: Literal["whole-context", "next-chunk", "predicted-peak"] | None = None
+    starvation_threshold: int = 100
+    starvation_scope: Literal["waiting", "started"] | None = None
+    rank_refresh_steps: int = 16
+    rank_preemption: bool | None = None
+    apply_handling: Literal["at-call", "lazily"] | None = None
+    lookahead: Literal["next-call", "program"] | None = None
+    call_duration: Literal["expected", "elapsed"] = "elapsed"
 
     def __post_init__(self) -> None:
         for name in ("token_budget", "max_chunk_tokens", "max_num_seqs", "max_model_len"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        if self.max_calls < 0:
-            raise ValueError(f"max_calls must be 0 or more, got {self.max_calls}")
-        if self.eviction not in ("cost", "lru"):
-            raise ValueError(f"eviction must be cost or lru, got {self.eviction!r}")
+        for name in ("max_calls", "starvation_threshold", "rank_refresh_steps"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
+        for name, known in CHOICES.items():
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be {' or '.join(str(choice) for choice in known)}, got {getattr(self, name)!r}")
         if not self.cache_decay_s > 0:
             raise ValueError(f"cache_decay_s must be positive, got {self.cache_decay_s}")
         if self.preserve_limit_s is not None and not self.preserve_limit_s >= 0:

@@ -1,5 +1,8 @@
 """What is expected of a request: by somebody who knows, or learned from those before it."""
 
+from bisect import insort
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -62,23 +65,107 @@ class Predictor(Protocol):
 
 
 class CallDurations:
-    """How long calls take, by tool: the running mean of those seen, the older ones fading.
+    """How long calls take, by tool: those seen of late.
 
     Args:
-        memory: Calls over which the mean is taken, about.
+        memory: Calls of each tool that are remembered.
     """
 
     def __init__(self, *, memory: int = 100):
         self._memory = memory
         self._means: dict[str, tuple[int, float]] = {}
+        self._recent: dict[str, deque[float]] = {}
+        self._ascending: dict[str, list[float]] = {}
 
     def observe(self, tool: str, duration_s: float) -> None:
         """Takes in how long a call took."""
         count, mean = self._means.get(tool, (0, 0.0))
         count = min(count + 1, self._memory)
         self._means[tool] = count, mean + (duration_s - mean) / count
+        recent, ascending = self._recent.setdefault(tool, deque()), self._ascending.setdefault(tool, [])
+        recent.append(duration_s)
+        insort(ascending, duration_s)
+        if len(recent) > self._memory:
+            ascending.remove(recent.popleft())
 
     def expected_s(self, tool: str) -> float | None:
-        """How long a call of `tool` is expected to take; None if too few were seen."""
+        """How long a call of `tool` is expected to take, older calls fading; None if too few were seen."""
         count, mean = self._means.get(tool, (0, 0.0))
         return mean if count >= MIN_CALLS else None
+
+    def past_s(self, tool: str) -> Sequence[float]:
+        """How long those remembered took, ascending; nothing if too few were seen."""
+        ascending = self._ascending.get(tool, ())
+        return ascending if len(ascending) >= MIN_CALLS else ()
+
+
+class Mean:
+    """A running mean of what was seen of late, older values fading."""
+
+    __slots__ = ("count", "value")
+
+    def __init__(self) -> None:
+        self.count, self.value = 0, 0.0
+
+    def add(self, value: float, memory: int) -> None:
+        """Takes in one more."""
+        self.count = min(self.count + 1, memory)
+        self.value += (value - self.value) / self.count
+
+
+class _Segments:
+    """What was seen of the segments at one position of the requests of one type."""
+
+    __slots__ = ("calls", "duration_s", "output_tokens", "returned_tokens")
+
+    def __init__(self) -> None:
+        self.output_tokens, self.calls, self.duration_s, self.returned_tokens = Mean(), Mean(), Mean(), Mean()
+
+
+class HistoryPredictor:
+    """Predicts that a request does what those of its type did at the same point, on the average: learned while it serves.
+
+    A segment is predicted to end in a call if most did. What was never seen is taken from requests of all types, and else
+    from nothing: `default_tokens` of output and no call.
+
+    Args:
+        memory: Requests over which means are taken, about.
+        default_tokens: Output of a request of which nothing is known.
+        max_positions: From this segment on a request's segments are taken for alike.
+    """
+
+    def __init__(self, *, memory: int = 200, default_tokens: int = 128, max_positions: int = 8):
+        self._memory, self._default_tokens, self._last = memory, default_tokens, max_positions - 1
+        self._seen: dict[tuple[str | None, int], _Segments] = {}
+
+    def predict(self, request: Request) -> tuple[PredictedSegment, ...]:
+        """One segment if it is predicted to end the request, else two."""
+        first = self._at(request.request_type, request.num_calls)
+        if first is None:
+            return (PredictedSegment(self._bounded(request, self._default_tokens)),)
+        output = self._bounded(request, first.output_tokens.value)
+        if first.calls.value < 0.5:
+            return (PredictedSegment(output),)
+        after = self._at(request.request_type, request.num_calls + 1)
+        output_after = 1.0 if after is None else after.output_tokens.value
+        call = PredictedSegment(output, first.duration_s.value, first.returned_tokens.value)
+        return call, PredictedSegment(output_after)
+
+    def observe(self, request: Request, segment: SeenSegment) -> None:
+        """Takes in a segment, for the request's type and for all."""
+        position, memory = min(segment.position, self._last), self._memory
+        for key in ((request.request_type, position), (None, position)):
+            seen = self._seen.setdefault(key, _Segments())
+            seen.output_tokens.add(segment.output_tokens, memory)
+            seen.calls.add(segment.api_duration_s is not None, memory)
+            if segment.api_duration_s is not None:
+                seen.duration_s.add(segment.api_duration_s, memory)
+                seen.returned_tokens.add(segment.returned_tokens, memory)
+
+    def _at(self, request_type: str, position: int) -> _Segments | None:
+        position = min(position, self._last)
+        return self._seen.get((request_type, position)) or self._seen.get((None, position))
+
+    @staticmethod
+    def _bounded(request: Request, output_tokens: float) -> float:
+        return min(output_tokens, max(0, request.max_tokens_left))

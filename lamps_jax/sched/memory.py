@@ -41,6 +41,9 @@ class _Arrival:
 class Memory:
     """Acts on the blocks of requests.
 
+    Args:
+        prefix_cache: Whether blocks can be found by their content; None leaves it to the configuration.
+
     Attributes:
         num_swapped_out_blocks: Copied to the host so far.
         num_swapped_in_blocks: Copied back so far.
@@ -48,10 +51,13 @@ class Memory:
         num_found_tokens: Tokens that requests did not have to compute because their blocks were found.
     """
 
-    def __init__(self, blocks: BlockManager, config: SchedulerConfig, cost_model: CostModel | None):
+    def __init__(
+        self, blocks: BlockManager, config: SchedulerConfig, cost_model: CostModel | None, *, prefix_cache: bool | None = None
+    ):
         self.blocks = blocks
+        self.prefix_cache = config.prefix_cache if prefix_cache is None else prefix_cache
         self.num_swapped_out_blocks = self.num_swapped_in_blocks = self.num_lost_blocks = self.num_found_tokens = 0
-        self._config, self._cost_model = config, cost_model
+        self._cost_model = cost_model
         self._budget = SwapBudget(0, 0)
         self._swap_outs: list[BlockCopy] = []
         self._swap_ins: list[BlockCopy] = []
@@ -86,7 +92,7 @@ class Memory:
     def note_computed(self, step_id: int, requests: Iterable[Request]) -> None:
         """Remembers how far a plan computes those of `requests` in which it completes a block, and what it brings."""
         self._unproven |= {copy.device_block: step_id for copy in self._swap_ins}
-        if not self._config.prefix_cache:
+        if not self.prefix_cache:
             return
         size = self.blocks.block_size
         entries = [
@@ -137,7 +143,7 @@ class Memory:
     def find_beginning(self, request: Request) -> tuple[list[int], list[int]]:
         """Device and host blocks that hold the beginning of a request without blocks; at least one token is left to compute."""
         num_blocks = (len(request.token_ids) - 1) // self.blocks.block_size
-        if not self._config.prefix_cache or not num_blocks:
+        if not self.prefix_cache or not num_blocks:
             return [], []
         self._extend_digests(request, num_blocks)
         on_device, on_host = self.blocks.find(request.block_digests[1 : num_blocks + 1])
@@ -199,6 +205,11 @@ class Memory:
     def can_swap_out(self, count: int) -> bool:
         """Whether the plan's budget and the host have room for `count` more blocks."""
         return count <= self._budget.outs and count <= self.blocks.host.num_free
+
+    @property
+    def num_swappable_blocks(self) -> int:
+        """Blocks that the plan's budget and the host still let go out, if nothing more comes in."""
+        return min(self._budget.outs + self._budget.ins, self.blocks.host.num_free)
 
     def is_arriving(self, request: Request) -> bool:
         """Whether this plan brings blocks of a request, which the next one can read."""

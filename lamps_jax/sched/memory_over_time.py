@@ -87,6 +87,18 @@ class Pace:
             raise ValueError(f"chunk_tokens must be at least 1, got {self.chunk_tokens}")
 
 
+class Crowd(NamedTuple):
+    """The other requests on the device.
+
+    Attributes:
+        step_s: What they add to each step.
+        context_tokens: Their contexts; C_other in InferCept's equations.
+    """
+
+    step_s: float = 0.0
+    context_tokens: float = 0.0
+
+
 class Footprint(NamedTuple):
     """What a stretch of a request's life takes of the device.
 
@@ -96,12 +108,18 @@ class Footprint(NamedTuple):
         peak_tokens: Top of the curve.
         imposed_token_s: Area that it adds under the curves of others, which hold their KV while it computes again what was
             discarded: the second term of InferCept's equations 1 and 4.
+        token_steps: Its tokens summed over its steps: what a second more in each step would add to `token_s`.
+        num_steps: Steps that compute something of it.
+        recompute_s: Time in which it computes again what was discarded.
     """
 
     token_s: float = 0.0
     duration_s: float = 0.0
     peak_tokens: float = 0.0
     imposed_token_s: float = 0.0
+    token_steps: float = 0.0
+    num_steps: float = 0.0
+    recompute_s: float = 0.0
 
     @property
     def charged_token_s(self) -> float:
@@ -111,6 +129,14 @@ class Footprint(NamedTuple):
         """
         return self.token_s + self.imposed_token_s
 
+    def charged_among(self, crowd: Crowd) -> float:
+        """`charged_token_s` of a footprint alone on the device, had the others of `crowd` been there: it is linear in them."""
+        return self.token_s + crowd.step_s * self.token_steps + crowd.context_tokens * self.recompute_s
+
+    def duration_among(self, crowd: Crowd) -> float:
+        """`duration_s` of a footprint alone on the device, had the others of `crowd` been there."""
+        return self.duration_s + crowd.step_s * self.num_steps
+
     def then(self, later: "Footprint") -> "Footprint":
         """Both stretches, one after the other."""
         return Footprint(
@@ -118,6 +144,9 @@ class Footprint(NamedTuple):
             self.duration_s + later.duration_s,
             max(self.peak_tokens, later.peak_tokens),
             self.imposed_token_s + later.imposed_token_s,
+            self.token_steps + later.token_steps,
+            self.num_steps + later.num_steps,
+            self.recompute_s + later.recompute_s,
         )
 
 
@@ -199,7 +228,7 @@ def _resumption(pace: Pace, context: float, device: float, host: float, once_com
         resumed = Footprint((device + host / 2) * copy_s, copy_s, held).then(resumed)
     if (lost := min(once_computed, context) - held) > 0:
         again_s = recompute_s(pace.cost_model, lost, num_chunks=chunks_of(lost, pace.chunk_tokens), held_tokens=held)
-        resumed = resumed._replace(imposed_token_s=again_s * pace.other_context_tokens)
+        resumed = resumed._replace(imposed_token_s=again_s * pace.other_context_tokens, recompute_s=again_s)
     return resumed
 
 
@@ -220,7 +249,7 @@ def _climb(pace: Pace, held: float, size: float, steps: float) -> Footprint:
     tokens = n * h + s * n * n / 2
     read = n * h + s * n * (n + 1) / 2
     tokens_read = n * h * h + h * s * (n * n + n / 2) + s * s * n * (n + 1) * (4 * n - 1) / 12
-    return Footprint(t * tokens + e * tokens_read, t * n + e * read, h + s * n)
+    return Footprint(t * tokens + e * tokens_read, t * n + e * read, h + s * n, token_steps=tokens, num_steps=n)
 
 
 def _check_order(progress: Progress, segments: Sequence[PredictedSegment]) -> None:

@@ -2,6 +2,11 @@
 
 import enum
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lamps_jax.sched.estimates import PredictedSegment
+    from lamps_jax.sched.memory_over_time import Footprint
 
 
 class RequestState(enum.Enum):
@@ -72,6 +77,19 @@ def _check(holds: bool, name: str, allowed: str, value: object) -> None:
 
 
 @dataclass(slots=True, eq=False)
+class Program:
+    """A session or agent, of which a request is a part.
+
+    Attributes:
+        order: Rank of arrival of its first request.
+        num_serviced_tokens: Tokens computed for those of its requests that have ended.
+    """
+
+    order: int
+    num_serviced_tokens: int = 0
+
+
+@dataclass(slots=True, eq=False)
 class Request:
     """One prompt and all it yields.
 
@@ -96,9 +114,22 @@ class Request:
         slot: Row of the device's per-request state while running.
         order: Rank of arrival.
         queued_order: Rank of the last time it joined the queue.
-        queue_ticket: Number of its valid entry in the scheduler's queue.
+        queue_ticket: Number of its valid entry in the scheduler's queue; 0 for none.
+        queue_stay: Number of the entry with which its stay there began.
         paused_s: When its API call began.
         expected_return_s: When its API call is expected to return; None if nothing is known.
+        keep_until_s: When its call gives up the blocks that it keeps on the device, if the policy limits that.
+        rank: Requests are served in ascending order of it; given when it is queued.
+        is_promoted: It has starved and goes first until it ends.
+        num_calls: API calls that it has made.
+        num_sampled_before_segment: Tokens sampled until its last call returned.
+        estimate: What it is predicted to do from when it was last queued on, with the handling chosen for each call; empty where
+            the policy asks for none.
+        footprint: What that takes of the device, if it were alone there.
+        waste_token_s: What its call was found to waste, whatever is done.
+        recompute_terms: Token-seconds that computing its context again after its call wastes: of its own, and for each token
+            of others.
+        program: What is known of the session or agent that it is part of.
         num_tokens_once_computed: Most tokens it ever had computed; what is computed again below that was recomputed.
     """
 
@@ -131,8 +162,19 @@ class Request:
     order: int = 0
     queued_order: int = 0
     queue_ticket: int = 0
+    queue_stay: int = 0
     paused_s: float = 0.0
     expected_return_s: float | None = None
+    keep_until_s: float | None = None
+    rank: tuple[float, ...] = ()
+    is_promoted: bool = False
+    num_calls: int = 0
+    num_sampled_before_segment: int = 0
+    estimate: "tuple[PredictedSegment, ...]" = ()
+    footprint: "Footprint | None" = None
+    waste_token_s: float = 0.0
+    recompute_terms: tuple[float, float] = (0.0, 0.0)
+    program: "Program | None" = None
     num_tokens_once_computed: int = 0
 
     def __post_init__(self) -> None:
@@ -142,6 +184,16 @@ class Request:
     def num_tokens(self) -> int:
         """Tokens known now or sampled by steps already submitted."""
         return len(self.token_ids) + self.num_pending_samples
+
+    @property
+    def num_serviced_tokens(self) -> int:
+        """Tokens computed for it so far, those computed again included."""
+        return self.num_tokens_once_computed + self.num_recomputed_tokens
+
+    @property
+    def num_segment_tokens(self) -> int:
+        """Tokens sampled since it began, or since its last call returned."""
+        return self.num_sampled_tokens - self.num_sampled_before_segment
 
     @property
     def max_tokens_left(self) -> int | float:

@@ -8,19 +8,27 @@ has at most one sample under way that nobody wants: it is dropped when it comes 
 A request whose blocks are on the host, or are found there, is *loading* from its turn in the queue until they are back.
 """
 
-import heapq
 import itertools
-from bisect import insort
 
 from lamps_jax.config import SchedulerConfig
+from lamps_jax.sched.admission import ADMISSIONS, Room
+from lamps_jax.sched.batch import Batch, by_rank
 from lamps_jax.sched.block_manager import BlockManager
 from lamps_jax.sched.cost_model import CostModel
-from lamps_jax.sched.estimates import Predictor
+from lamps_jax.sched.estimates import CallDurations, HistoryPredictor, Predictor
+from lamps_jax.sched.forecast import RESUMES, Forecaster
 from lamps_jax.sched.memory import Memory
+from lamps_jax.sched.paused import PausedRequests
 from lamps_jax.sched.plan import Decode, PrefillChunk, StepPlan, StepResult
 from lamps_jax.sched.policy import System, system_named
+from lamps_jax.sched.programs import Programs
 from lamps_jax.sched.request import FinishReason, Handling, Request, RequestState
+from lamps_jax.sched.surroundings import Surroundings
 from lamps_jax.sched.swapper import Swapper
+from lamps_jax.sched.waiting_queue import WaitingQueue
+
+TOKENS_ALONE = CostModel(0.0, 1.0, 0.0, 0.0, 0.0)
+"""What rules weigh where nothing was measured: a token costs as much as any other."""
 
 
 class Scheduler:
@@ -30,6 +38,10 @@ class Scheduler:
 
     Args:
         cost_model: What steps and swaps cost on this machine; without it swaps are not budgeted.
+        predictor: Asked what requests will do, by systems that want to know; None learns it from those that have been served.
+
+    Attributes:
+        durations: How long tools took, as the engine has seen it.
     """
 
     def __init__(
@@ -44,33 +56,46 @@ class Scheduler:
                 f"the pool holds {blocks.capacity_tokens} tokens, one request up to {config.max_model_len} (max_model_len); "
                 "raise the number of KV blocks or lower max_model_len"
             )
-        self.config, self.blocks, self.cost_model, self.predictor = config, blocks, cost_model, predictor
+        self.config, self.blocks, self.cost_model = config, blocks, cost_model
         self.system: System = system_named(config.policy)
-        self.memory = Memory(blocks, config, cost_model)
-        self.num_preemptions = 0
+        self.durations = CallDurations()
+        self.memory = Memory(blocks, config, cost_model, prefix_cache=self.system.prefix_cache)
+        self.num_preemptions = self.num_steps = 0
         self._planned_s = float("-inf")
         self._requests: dict[str, Request] = {}
-        self._waiting: list[tuple[tuple[int, ...], int, Request]] = []  # a heap; entries of requests that left are skipped
-        self._running: list[Request] = []  # in order of service
-        self._paused: dict[str, Request] = {}
+        self._holding: dict[str, Request] = {}  # that wait and may hold blocks; those that do not any more are skipped
+        self._batch = Batch(config)
+        self._forecaster = Forecaster(self.system, config, predictor or HistoryPredictor(), self.durations)
+        self._paused = PausedRequests(self.system, config, self.memory, self._forecaster)
         self._swapper = Swapper(self.memory, self.system, config, cost_model, self._paused)
-        self._free_slots = list(range(config.max_num_seqs))
+        scope = config.starvation_scope or self.system.starvation_scope
+        threshold = 0 if self.system.first_come else config.starvation_threshold
+        self._queue = WaitingQueue(starvation_threshold=threshold, started_only=scope == "started")
+        self._admits = ADMISSIONS[config.admission] if config.admission else self.system.admits
+        self._preempts = self.system.preempts if config.rank_preemption is None else config.rank_preemption
+        self._programs = Programs()
+        self._around: Surroundings | None = None  # of the plan being made, once somebody has asked
         self._counter, self._step_ids = itertools.count(), itertools.count()
 
     @property
     def num_waiting(self) -> int:
         """Requests that wait to run or to resume."""
-        return len(self._requests) - len(self._running) - len(self._paused)
+        return len(self._requests) - len(self._batch.running) - len(self._paused.by_id)
 
     @property
     def num_running(self) -> int:
         """Requests in the batch."""
-        return len(self._running)
+        return len(self._batch.running)
 
     @property
     def num_in_api_call(self) -> int:
         """Requests whose tool runs."""
-        return len(self._paused)
+        return len(self._paused.by_id)
+
+    @property
+    def num_promoted(self) -> int:
+        """Requests that have starved and were let go first, so far."""
+        return self._queue.num_promoted
 
     def get(self, request_id: str) -> Request | None:
         """The unfinished request of that id."""
@@ -81,7 +106,7 @@ class Scheduler:
         return list(self._requests.values())
 
     def add(self, request: Request, *, fork_of: str | None = None) -> None:
-        """Queues a new request.
+        """Queues a new request; its clock starts at `request.arrival_s`.
 
         Args:
             fork_of: A request with the same prompt, of which this is a further answer: the prompt is computed once.
@@ -102,46 +127,52 @@ class Scheduler:
         if parent is not None and parent.token_ids[: parent.num_prompt_tokens] != request.token_ids:
             raise ValueError(f"request {request.request_id!r} is no fork of {fork_of!r}: their prompts differ")
         request.parent, request.order = parent, next(self._counter)
+        request.program = self._programs.join(request.program_id, request.order)
         self._requests[request.request_id] = request
-        self._enqueue(request)
+        self._forecaster.predict(request, self._surroundings(request.arrival_s))
+        self._enqueue(request, request.arrival_s)
 
     def schedule(self, now: float) -> StepPlan:
         """The next step; empty when nothing can run before a result, a tool or a new request comes in."""
         self.memory.begin_plan(now, *self._expected_load())
-        self._planned_s = now
+        self._planned_s, self._around = now, None
         self._swapper.limit_preserving(now)
+        self._rank_anew(now)
         budget, prefills, decodes = self.config.token_budget, list[PrefillChunk](), list[Decode]()
-        preemptions = self.num_preemptions
-        for request in tuple(self._running):
-            if request.state is not RequestState.RUNNING or budget == 0 or self._must_wait_for_sample(request):
+        preemptions, batch, size = self.num_preemptions, self._batch, self.blocks.block_size
+        for request in tuple(batch.running):
+            if request.state is not RequestState.RUNNING or budget == 0 or batch.must_wait_for_sample(request):
                 continue
-            uncomputed = request.num_tokens - request.num_computed_tokens
-            num_tokens = min(uncomputed, self.config.max_chunk_tokens, budget)
-            if not self._reclaim(request, num_tokens):
+            start = request.num_computed_tokens
+            uncomputed = len(request.token_ids) + request.num_pending_samples - start
+            num_tokens = 1 if uncomputed == 1 else batch.next_tokens(request, budget)
+            if start + num_tokens > len(request.block_ids) * size and not self._reclaim(request, num_tokens):
                 self._preempt(request)
                 continue
             if uncomputed == 1:
-                decodes.append(self._decode(request))
+                decodes.append(batch.decode(request))
             else:
-                prefills.append(self._chunk(request, num_tokens))
+                prefills.append(batch.chunk(request, num_tokens))
             budget -= num_tokens
-        self._swapper.load(None if self._running else self._make_room)
+        self._swapper.load(None if batch.running else self._make_room)
         for request in self._swapper.take_loaded():
-            self._enqueue(request, again=False)
+            self._requeue(request, now)
         if self.num_preemptions == preemptions:
             self._admit(budget, prefills)
         self._swapper.prefetch(now)
+        if self._paused.chooses_in_steps and self._paused.by_id:
+            self._paused.choose_anew(self._surroundings(now))
         self._swapper.swap_out_paused(now)
         return self._plan(prefills, decodes)
 
     def update(self, result: StepResult, now: float) -> list[tuple[Request, int]]:
         """Takes in what came of a step; returns the samples that count, with their requests."""
         if result.lost_blocks or result.lost_host_blocks:
-            self._take_loss(result)
+            self._take_loss(result, now)
         self.memory.confirm_computed(result.step_id)
-        accepted = []
+        accepted, requests = [], self._requests
         for request_id, token_id in result.sampled.items():
-            request = self._requests.get(request_id)
+            request = requests.get(request_id)
             if request is None:
                 continue
             if request.num_stale_samples:
@@ -153,34 +184,39 @@ class Scheduler:
             accepted.append((request, token_id))
         return accepted
 
-    def api_called(self, request_id: str, now: float, expected_duration_s: float | None = None) -> Handling:
+    def api_called(self, request_id: str, now: float, expected_duration_s: float | None = None, *, tool: str = "") -> Handling:
         """Takes a request out of the batch while its tool runs; returns what becomes of its blocks.
 
         Args:
-            expected_duration_s: How long the call is expected to take; None if nothing is known of it.
+            expected_duration_s: How long the call is expected to take; None takes what was predicted of the request, if anything.
+            tool: Calls of one name are alike.
         """
         request = self._requests[request_id]
         if request.state is RequestState.RUNNING:  # else it was preempted while the sample that ends the call was under way
-            self._leave_batch(request)
+            self._batch.leave(request)
         self._swapper.stop_loading(request)
-        request.state, request.paused_s = RequestState.IN_API_CALL, now
+        if expected_duration_s is None and request.estimate:
+            expected_duration_s = request.estimate[0].api_duration_s
+        request.state, request.paused_s, request.keep_until_s = RequestState.IN_API_CALL, now, None
         request.expected_return_s = None if expected_duration_s is None else now + expected_duration_s
-        self._paused[request_id] = request
-        request.handling = self.system.handling(request)
-        if request.handling is Handling.DISCARD:
-            self.memory.discard(request, will_return=True)
+        self._paused.by_id[request_id] = request
+        self._paused.choose(
+            request, self._forecaster.at_call(request, tool, expected_duration_s, self._surroundings(now, anew=True))
+        )
         return request.handling
 
     def api_returned(self, request_id: str, token_ids: list[int], now: float) -> None:
         """Appends the tokens of a call's result, cut to what the context holds, and queues the request again."""
-        if not token_ids:
-            raise ValueError("a call's result has at least one token")
         request = self._requests[request_id]
         if (room := self.room_tokens(request)) <= 0:
             raise ValueError(f"request {request_id!r} has no room for a result; finish it instead")
-        del self._paused[request_id]
+        del self._paused.by_id[request_id]
+        self._forecaster.seen(request, now - request.paused_s, len(token_ids))
         request.token_ids.extend(token_ids[:room])
-        self._enqueue(request)
+        request.num_calls += 1
+        request.num_sampled_before_segment = request.num_sampled_tokens
+        self._forecaster.predict(request, self._surroundings(now, anew=True))
+        self._enqueue(request, now)
 
     def next_wake_s(self) -> float | None:
         """When `schedule` will have something to do even if nothing happens before; None if only events bring that about."""
@@ -192,17 +228,21 @@ class Scheduler:
 
     def replace_last_token(self, request_id: str, token_ids: list[int]) -> None:
         """Rewrites the last token of a request in an API call, which had run on past the end of its call."""
-        self.memory.rewrite_end(self._paused[request_id], token_ids)
+        self.memory.rewrite_end(self._paused.by_id[request_id], token_ids)
 
     def finish(self, request_id: str, reason: FinishReason, now: float) -> None:
         """Ends a request in whatever state it is, and frees what it holds."""
         request = self._requests.pop(request_id)
         if request.state is RequestState.RUNNING:
-            self._leave_batch(request)
-        self._paused.pop(request_id, None)
+            self._batch.leave(request)
+        self._paused.by_id.pop(request_id, None)
+        self._holding.pop(request_id, None)
         self._swapper.stop_loading(request)
         self.memory.discard(request)
         request.state, request.finish_reason = RequestState.FINISHED, reason
+        self._programs.leave(request)
+        if reason in (FinishReason.STOP, FinishReason.LENGTH, FinishReason.TOOL_CALLS):
+            self._forecaster.seen(request)
 
     def abort(self, request_id: str) -> bool:
         """Ends a request at somebody's wish; False if there is no such request (any more)."""
@@ -218,35 +258,88 @@ class Scheduler:
             AssertionError: If they do not.
         """
         self.memory.check(self._requests.values())
-        slots = [request.slot for request in self._running if request.slot is not None]
-        assert sorted([*self._free_slots, *slots]) == list(range(self.config.max_num_seqs)), "slots lost or used twice"
+        self._batch.check()
         for request in self._requests.values():
             assert (request.slot is not None) == (request.state is RequestState.RUNNING)
             assert request.num_computed_tokens <= request.num_tokens
             assert request.state is not RequestState.RUNNING or not request.host_block_ids
+            holds = request.state is RequestState.WAITING and request.block_ids
+            assert not holds or request.request_id in self._holding
         assert all(request.state is RequestState.WAITING for request in self._swapper.loading)
         assert self.num_waiting >= 0
 
-    # What follows is the inside of `schedule`: first the batch.
+    # What follows is the inside of `schedule`: first the order of service.
+
+    def _surroundings(self, now: float, *, anew: bool = False) -> Surroundings:
+        """What rules look at; within a plan it is looked up once."""
+        if self._around is None or anew or self._around.now != now:
+            config, running = self.config, self._batch.running
+            contexts = sum(request.num_computed_tokens for request in running)
+            batch_tokens = sum(request.num_tokens - request.num_computed_tokens for request in running)
+            self._around = Surroundings(
+                now,
+                self.cost_model or TOKENS_ALONE,
+                self.blocks.block_size,
+                config.token_budget,
+                config.max_chunk_tokens,
+                batch_tokens,
+                contexts,
+                len(self.blocks.host.ids) > 0,
+                config.call_duration == "expected",
+            )
+        return self._around
+
+    def _rank_anew(self, now: float) -> None:
+        """Promotes who starves, refreshes ranks that change with time, and lets a better rank displace a worse one."""
+        self._queue.promote_starving(
+            self.num_steps, lambda request: self._forecaster.rank_again(request, self._surroundings(now))
+        )
+        if self.system.drifts and self.config.rank_refresh_steps:
+            around = self._surroundings(now)
+            self._queue.refresh(self.config.rank_refresh_steps, lambda request: rank_again(request, around))
+            if self._preempts and self.num_steps % self.config.rank_refresh_steps == 0:
+                for request in self._batch.running:
+                    request.rank = self._forecaster.rank(request, around)
+                self._batch.running.sort(key=by_rank)
+        if not self._preempts:
+            return
+        while (first := self._queue.first()) is not None and self._batch.running:
+            last = self._batch.running[-1]
+            missing = self.blocks.num_missing_blocks(len(first.block_ids), len(first.token_ids))
+            fits = not self._batch.is_full and missing <= self.blocks.num_free_blocks
+            if fits or first.rank >= last.rank:
+                return
+            self._preempt(last)
+
+    def _enqueue(self, request: Request, now: float) -> None:
+        """Queues a request that arrives or returns."""
+        request.queued_order = next(self._counter)
+        request.rank = (RESUMES,) if self._forecaster.resumes_first(request) else ()
+        self._requeue(request, now)
+
+    def _requeue(self, request: Request, now: float) -> None:
+        """Queues a request, at the place that it had if it need not be ranked anew."""
+        request.state = RequestState.WAITING
+        if request.rank and request.rank[0] == RESUMES and not request.block_ids:
+            request.rank = ()  # what let it go first is gone
+        request.rank = self._forecaster.rank(request, self._surroundings(now))
+        if request.block_ids or request.host_block_ids:
+            self._holding[request.request_id] = request
+        self._queue.push(request, self.num_steps)
+
+    # Then the batch.
 
     def _plan(self, prefills: list[PrefillChunk], decodes: list[Decode]) -> StepPlan:
         swap_outs, swap_ins = self.memory.copies()
         plan = StepPlan(next(self._step_ids), tuple(prefills), tuple(decodes), swap_outs, swap_ins)
         if plan:
-            self.memory.note_computed(plan.step_id, [self._requests[row.request_id] for row in (*prefills, *decodes)])
+            self.num_steps += 1
+            self.memory.note_computed(plan.step_id, (self._requests[row.request_id] for row in (*prefills, *decodes)))
         return plan
 
-    def _must_wait_for_sample(self, request: Request) -> bool:
-        """Whether the request ends with its pending sample, for want of tokens or of context."""
-        return request.num_pending_samples > 0 and (
-            request.max_tokens_left <= 0 or request.num_tokens >= self.config.max_model_len
-        )
-
-    def _next_tokens(self, request: Request, budget: int) -> int:
-        return min(request.num_tokens - request.num_computed_tokens, self.config.max_chunk_tokens, budget)
-
     def _admit(self, budget: int, prefills: list[PrefillChunk]) -> None:
-        while budget and self._free_slots and (request := self._first_waiting()) is not None:
+        batch = self._batch
+        while budget and not batch.is_full and (request := self._queue.first()) is not None:
             if request.num_pending_samples:  # preempted with a sample under way; its value is known by the next plan
                 return
             if (parent := request.parent) is not None:
@@ -254,16 +347,17 @@ class Scheduler:
                     return
                 self.memory.fork(parent, request)
                 request.parent = None
-            if not self._has_room(request):
+            if not self._has_room(request, budget):
                 return
-            heapq.heappop(self._waiting)
+            self._queue.pop_first()
             if request.host_block_ids and not self._swapper.begin_loading(request):
+                self._holding[request.request_id] = request
                 continue
-            request.state, request.slot = RequestState.RUNNING, heapq.heappop(self._free_slots)
-            insort(self._running, request, key=self.system.order_key)
-            num_tokens = self._next_tokens(request, budget)
+            self._holding.pop(request.request_id, None)
+            batch.join(request)
+            num_tokens = batch.next_tokens(request, budget)
             self.memory.extend(request, request.num_computed_tokens + num_tokens)
-            prefills.append(self._chunk(request, num_tokens))
+            prefills.append(batch.chunk(request, num_tokens))
             budget -= num_tokens
 
     def _is_coming(self, parent: Request, prefills: list[PrefillChunk]) -> bool:
@@ -273,20 +367,22 @@ class Scheduler:
         mine = [chunk for chunk in prefills if chunk.request_id == parent.request_id and chunk.start < parent.num_prompt_tokens]
         return bool(mine) or (parent.slot is not None and parent.num_computed_tokens < parent.num_prompt_tokens)
 
-    def _has_room(self, request: Request) -> bool:
+    def _has_room(self, request: Request, budget: int) -> bool:
         """Whether a waiting request is admitted; if so, what is found of its beginning is its own."""
         found = ([], []) if request.block_ids or request.host_block_ids else self.memory.find_beginning(request)
-        key = self.system.order_key
-        ahead = [other for other in self._swapper.loading if key(other) < key(request)]
+        ahead = [other for other in self._swapper.loading if other.rank < request.rank]
         promised = sum(len(other.host_block_ids) for other in ahead)
         while True:
-            held = len(request.block_ids) + len(found[0])
-            missing = self.blocks.num_missing_blocks(held, len(request.token_ids))
             free = self.blocks.num_free_blocks - self.memory.num_cached(found[0]) - promised
-            if self.system.admits(request, missing, free):
+            held = len(request.block_ids) + len(found[0])
+            chunk = min(budget, self.config.max_chunk_tokens)
+            room = Room(free, held, self.blocks.block_size, chunk, self._batch.running)
+            # A request whose blocks are on the host wants all of them back before it runs.
+            known = room.missing_blocks(len(request.token_ids))
+            if self._admits(request, room) and len(request.host_block_ids) + len(found[1]) <= max(free, 0):
                 break
             # An idle device does not wait for memory that only paused requests hold, or ones that wait behind this one.
-            if self._running or ahead or not self._make_room(request, missing - free):
+            if self._batch.running or ahead or not self._make_room(request, known - free):
                 return False
             if found != ([], []):
                 found = self.memory.find_beginning(request)  # what gave way may have been what was found
@@ -294,62 +390,22 @@ class Scheduler:
             self.memory.adopt(request, *found)
         return True
 
-    def _chunk(self, request: Request, num_tokens: int) -> PrefillChunk:
-        assert request.slot is not None
-        start, end = request.num_computed_tokens, request.num_computed_tokens + num_tokens
-        chunk = PrefillChunk(
-            request_id=request.request_id,
-            slot=request.slot,
-            token_ids=request.token_ids[start:end],
-            start=start,
-            block_ids=request.block_ids,
-            sampling=request.sampling,
-            sample=end == len(request.token_ids),
-            ban_eos=self._eos_is_banned(request),
-        )
-        self._computes(request, end, chunk.sample)
-        return chunk
-
-    def _decode(self, request: Request) -> Decode:
-        assert request.slot is not None
-        decode = Decode(
-            request.request_id,
-            request.slot,
-            None if request.num_pending_samples else request.token_ids[-1],
-            request.num_computed_tokens,
-            request.block_ids,
-            self._eos_is_banned(request),
-        )
-        self._computes(request, request.num_computed_tokens + 1, True)
-        return decode
-
-    def _eos_is_banned(self, request: Request) -> bool:
-        return request.num_sampled_tokens + request.num_pending_samples < request.sampling.min_tokens
-
-    def _computes(self, request: Request, end: int, samples: bool) -> None:
-        """Notes that the tokens up to `end` will be computed."""
-        start = request.num_computed_tokens
-        request.num_recomputed_tokens += max(0, min(end, request.num_tokens_once_computed) - start)
-        request.num_tokens_once_computed = max(end, request.num_tokens_once_computed)
-        request.num_computed_tokens = end
-        request.num_pending_samples += samples
-
     # Then memory: who gives way.
 
     def _expected_load(self) -> tuple[int, int]:
         """Tokens that the step will compute, about, and the sum of the contexts that they attend to."""
         if self.cost_model is None:
             return 0, 0
-        contexts = sum(request.num_computed_tokens for request in self._running)
-        computing = any(request.num_tokens - request.num_computed_tokens > 1 for request in self._running)
-        full = computing or self._first_waiting() is not None or not self._running
-        return (self.config.token_budget if full else len(self._running)), contexts
+        running, contexts, computing = self._batch.running, 0, False
+        for request in running:
+            contexts += request.num_computed_tokens
+            computing = computing or len(request.token_ids) + request.num_pending_samples - request.num_computed_tokens > 1
+        full = computing or not running or self._queue.first() is not None
+        return (self.config.token_budget if full else len(running)), contexts
 
     def _reclaim(self, request: Request, num_tokens: int) -> bool:
         """Gives the request blocks for its next tokens, taking them from others if need be; False if even that is not enough."""
         end = request.num_computed_tokens + num_tokens
-        if end <= len(request.block_ids) * self.blocks.block_size:
-            return True
         while (lacking := self.memory.num_missing_blocks(request, end) - self.blocks.num_free_blocks) > 0:
             if not self._make_room(request, lacking):
                 return False
@@ -358,18 +414,19 @@ class Scheduler:
 
     def _make_room(self, request: Request, num_blocks: int) -> bool:
         """Makes one request give up blocks, of which `num_blocks` are wanted; False if none is left that would."""
-        paused = [other for other in self._paused.values() if other.block_ids]
+        paused = [other for other in self._paused.by_id.values() if other.block_ids]
         if paused:
             victim = max(paused, key=self.system.victim_key)
             self._give_way(victim, num_blocks)
             if not victim.block_ids:
                 victim.handling = Handling.SWAP if victim.host_block_ids else Handling.DISCARD
             return True
-        key = self.system.order_key
-        behind = [other for other in self._requests.values() if other.block_ids and key(other) > key(request)]
+        self._holding = {name: other for name, other in self._holding.items() if other.block_ids or other.host_block_ids}
+        behind = [other for other in self._holding.values() if other.block_ids and other.rank > request.rank]
+        behind += [other for other in self._batch.running if other.block_ids and other.rank > request.rank]
         if not behind:
             return False
-        victim = max(behind, key=key)
+        victim = max(behind, key=by_rank)
         if victim.state is RequestState.RUNNING:
             self._preempt(victim, num_blocks)
         else:
@@ -379,7 +436,7 @@ class Scheduler:
     def _give_way(self, request: Request, num_blocks: int) -> None:
         """Takes blocks from a request that holds some: no more than wanted if they can go to the host, and all otherwise."""
         num_blocks = min(num_blocks, len(request.block_ids))
-        swaps = self.system.gives_way(request) is Handling.SWAP and self.memory.can_swap_out(num_blocks)
+        swaps = self.system.gives_way is Handling.SWAP and self.memory.can_swap_out(num_blocks)
         if not swaps or not self.memory.swap_out(request, num_blocks):
             self.memory.discard(request, will_return=True)
 
@@ -389,49 +446,24 @@ class Scheduler:
         It keeps a sample that is under way, unless that may have been drawn from junk: then the token is computed again.
         """
         proven = self.memory.is_proven(request)
-        self._leave_batch(request, keep_pending=proven)
+        self._batch.leave(request, keep_pending=proven)
         if not proven:
             request.num_computed_tokens = min(request.num_computed_tokens, len(request.token_ids) - 1)
         self._give_way(request, num_blocks or len(request.block_ids))
         request.num_preemptions += 1
         self.num_preemptions += 1
-        self._enqueue(request, again=False)
+        self._requeue(request, self._planned_s)
 
-    def _leave_batch(self, request: Request, *, keep_pending: bool = False) -> None:
-        assert request.slot is not None
-        self._running.remove(request)
-        heapq.heappush(self._free_slots, request.slot)
-        request.slot = None
-        if not keep_pending:
-            request.num_stale_samples += request.num_pending_samples
-            request.num_pending_samples = 0
-            request.num_computed_tokens = min(request.num_computed_tokens, len(request.token_ids))
-
-    def _take_loss(self, result: StepResult) -> None:
+    def _take_loss(self, result: StepResult, now: float) -> None:
         """Sends back requests whose blocks did not survive a copy: what they lost, and computed from it, is computed again."""
         for request in self._requests.values():
             if not result.lost_blocks.isdisjoint(request.block_ids):
-                if request.state is RequestState.RUNNING:
-                    self._leave_batch(request)
-                    self._enqueue(request, again=False)
+                runs = request.state is RequestState.RUNNING
+                if runs:
+                    self._batch.leave(request)
                 self.memory.discard(request)
+                if runs:
+                    self._requeue(request, now)
             elif not result.lost_host_blocks.isdisjoint(request.host_block_ids):
                 self.memory.cut_lost_host_blocks(request, result.lost_host_blocks)
         self.memory.forget_lost(result.lost_blocks, result.lost_host_blocks)
-
-    # Then the queue.
-
-    def _enqueue(self, request: Request, *, again: bool = True) -> None:
-        request.state = RequestState.WAITING
-        if again:
-            request.queued_order = next(self._counter)
-        request.queue_ticket = next(self._counter)
-        heapq.heappush(self._waiting, (self.system.order_key(request), request.queue_ticket, request))
-
-    def _first_waiting(self) -> Request | None:
-        while self._waiting:
-            _, ticket, request = self._waiting[0]
-            if request.state is RequestState.WAITING and request.queue_ticket == ticket:
-                return request
-            heapq.heappop(self._waiting)
-        return None

@@ -1,11 +1,14 @@
 """Which blocks go to the host during calls, and which come back: for requests that resume, and ahead of those that soon will."""
 
 from bisect import insort
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from lamps_jax.config import SchedulerConfig
+from lamps_jax.sched.batch import by_rank
 from lamps_jax.sched.cost_model import CostModel
+from lamps_jax.sched.handling import time_to_live
 from lamps_jax.sched.memory import Memory
+from lamps_jax.sched.paused import PausedRequests
 from lamps_jax.sched.policy import System
 from lamps_jax.sched.request import Handling, Request
 
@@ -23,30 +26,29 @@ class Swapper:
         system: System,
         config: SchedulerConfig,
         cost_model: CostModel | None,
-        paused: Mapping[str, Request],
+        paused: PausedRequests,
     ):
-        """Looks at `paused`, the requests in API calls, whenever it is asked."""
         self.loading: list[Request] = []
         self._memory, self._system, self._config, self._cost_model = memory, system, config, cost_model
         self._paused = paused
+        self._may_be_limited = config.preserve_limit_s is not None or system.handling is time_to_live
 
     def limit_preserving(self, now: float) -> None:
         """Gives up what calls have kept on the device for longer than they may."""
-        if (limit := self._config.preserve_limit_s) is None:
+        if not self._may_be_limited:
             return
-        for request in self._paused.values():
-            if request.block_ids and now >= request.paused_s + limit and not self._is_returning(request, now):
-                swaps = self._system.gives_way(request) is Handling.SWAP and self._memory.blocks.host.num_free > 0
-                request.handling = Handling.SWAP if swaps else Handling.DISCARD
-                if not swaps:
-                    self._memory.discard(request, will_return=True)
+        for request in self._paused.by_id.values():
+            until = self._paused.keep_until_s(request)
+            if until is not None and request.block_ids and now >= until and not self._is_returning(request, now):
+                swaps = self._system.gives_way is Handling.SWAP and self._memory.blocks.host.num_free > 0
+                self._paused.choose(request, Handling.SWAP if swaps else Handling.DISCARD)
 
     def begin_loading(self, request: Request) -> bool:
         """Starts to bring back the blocks of a request whose turn has come; True if the device had them all still."""
         self._memory.swap_in(request)
         if self._is_loaded(request):
             return True
-        insort(self.loading, request, key=self._system.order_key)
+        insort(self.loading, request, key=by_rank)
         return False
 
     def take_loaded(self) -> list[Request]:
@@ -78,7 +80,7 @@ class Swapper:
 
     def prefetch(self, now: float) -> None:
         """Brings back blocks of requests whose call is about to return, where that is at nobody's expense."""
-        returning = [r for r in self._paused.values() if r.host_block_ids and self._is_returning(r, now)]
+        returning = [r for r in self._paused.by_id.values() if r.host_block_ids and self._is_returning(r, now)]
         for request in sorted(returning, key=self._prefetch_s):
             if len(request.host_block_ids) <= self._memory.blocks.num_free_blocks:
                 self._memory.swap_in(request)
@@ -86,18 +88,18 @@ class Swapper:
     def swap_out_paused(self, now: float) -> None:
         """Goes on swapping out requests that are to be on the host during their call."""
         self._memory.spend_leftovers_on_swap_outs()
-        for request in self._paused.values():
+        for request in self._paused.by_id.values():
             if request.handling is Handling.SWAP and request.block_ids and not self._is_returning(request, now):
                 self._memory.swap_out(request, len(request.block_ids))
 
     def next_wake_s(self, planned_s: float) -> float | None:
         """When there will be something to do here that the plan of `planned_s` could not do yet."""
-        limit, times = self._config.preserve_limit_s, list[float]()
-        for request in self._paused.values():
+        times = list[float]()
+        for request in self._paused.by_id.values():
             if request.host_block_ids:
                 times.append(self._prefetch_s(request))
-            if request.block_ids and limit is not None:
-                times.append(request.paused_s + limit)
+            if request.block_ids and (until := self._paused.keep_until_s(request)) is not None:
+                times.append(until)
             if request.block_ids and request.expected_return_s is not None:
                 times.append(2 * request.expected_return_s - request.paused_s)  # no longer about to return
         return min((time for time in times if planned_s < time < float("inf")), default=None)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from lamps_jax.sched.cost_model import CostModel
 from lamps_jax.sched.estimates import PredictedSegment
 from lamps_jax.sched.memory_over_time import (
+    Crowd,
     Footprint,
     Pace,
     Progress,
@@ -164,6 +165,18 @@ def test_what_is_past_and_what_remains_are_the_whole(pace: Pace, prompt: int, pa
 
 def near(footprint: Footprint) -> object:
     return pytest.approx(footprint, rel=1e-9, abs=1e-9)
+
+
+@given(paces, lengths, lives)
+def test_a_footprint_alone_says_what_it_would_be_among_others(
+    pace: Pace, prompt: int, segments: tuple[PredictedSegment, ...]
+):
+    alone = remaining_footprint(replace(pace, other_tokens=0, other_context_tokens=0), Progress(prompt), segments)
+    among = remaining_footprint(pace, Progress(prompt), segments)
+    others_s = pace.cost_model.forward_s(pace.other_tokens, pace.other_context_tokens) - pace.cost_model.forward_base_s
+    crowd = Crowd(others_s, pace.other_context_tokens)
+    assert alone.charged_among(crowd) == pytest.approx(among.charged_token_s, rel=1e-9, abs=1e-9)
+    assert alone.duration_among(crowd) == pytest.approx(among.duration_s, rel=1e-9, abs=1e-9)
 
 
 @given(pace=paces, prompt=lengths, segments=lives, more=st.integers(1, 20), data=st.data())

@@ -1,0 +1,109 @@
+"""What requests are going to do, and what follows for them: their rank, and the handling of their calls."""
+
+from collections import deque
+
+from lamps_jax.config import SchedulerConfig
+from lamps_jax.sched.estimates import CallDurations, PredictedSegment, Predictor, SeenSegment
+from lamps_jax.sched.handling import Call, Choice, Decides, recompute_terms
+from lamps_jax.sched.memory_over_time import Progress, remaining_footprint, until_next_return
+from lamps_jax.sched.policy import System
+from lamps_jax.sched.request import Handling, Request
+from lamps_jax.sched.surroundings import Surroundings
+
+RESUMES, PROMOTED, IN_TURN = 0, 1, 2
+"""First component of a rank."""
+
+
+class Forecaster:
+    """Ranks requests when they are queued, and chooses what becomes of their blocks.
+
+    Args:
+        predictor: Asked if the system wants to know.
+        durations: What is known of how long tools take.
+    """
+
+    def __init__(self, system: System, config: SchedulerConfig, predictor: Predictor, durations: CallDurations):
+        self._system, self._predictor, self._durations = system, predictor, durations
+        self._whole_program = (config.lookahead or system.looks_ahead) == "program"
+        self._lazily = system.lazily if config.apply_handling is None else config.apply_handling == "lazily"
+
+    def predict(self, request: Request, around: Surroundings) -> None:
+        """Takes in what is predicted of a request that arrives or returns, and chooses the handling of its calls."""
+        if not self._system.predicts:
+            return
+        estimate = self._predictor.predict(request)
+        request.estimate = estimate if self._whole_program else until_next_return(estimate)
+        if self._system.decides is Decides.AHEAD:
+            self._choose_ahead(request, around)
+
+    def rank(self, request: Request, around: Surroundings) -> tuple[float, ...]:
+        """The place of a request that is queued, as far as it has come; ties go to the one that arrived first."""
+        if self._system.predicts:
+            first, *rest = request.estimate
+            left = max(0.0, first.output_tokens - request.num_segment_tokens)
+            segments = (PredictedSegment(left, first.api_duration_s, first.returned_tokens, first.handling), *rest)
+            request.footprint = remaining_footprint(around.pace, progress_of(request, around.block_size), segments)
+        return self.rank_again(request, around)
+
+    def rank_again(self, request: Request, around: Surroundings) -> tuple[float, ...]:
+        """The rank of a request that has not got on since, among what runs now."""
+        stage = IN_TURN
+        if request.is_promoted:
+            stage = PROMOTED
+        elif request.rank and request.rank[0] == RESUMES:
+            stage = RESUMES
+        return (stage, *self._system.rank(request, around), request.order)
+
+    def resumes_first(self, request: Request) -> bool:
+        """Whether a request goes ahead of all that wait, as its call has returned and all its blocks are there."""
+        return self._system.resumes_first and request.num_calls > 0 and bool(request.block_ids) and not request.host_block_ids
+
+    def at_call(self, request: Request, tool: str, expected_s: float | None, around: Surroundings) -> Handling:
+        """What becomes of a request's blocks as it calls a tool."""
+        system, context = self._system, len(request.token_ids)
+        if system.decides is Decides.EACH_STEP:
+            request.recompute_terms = recompute_terms(context, around)
+            return Handling.PRESERVE
+        if system.decides is Decides.AHEAD and request.estimate and request.estimate[0].api_duration_s is not None:
+            return Handling.PRESERVE if self._lazily else request.estimate[0].handling
+        choice = system.handling(request, Call(context, expected_s, self._durations.past_s(tool)), around)
+        request.waste_token_s = choice.waste_token_s
+        if choice.keep_s is not None:
+            request.keep_until_s = around.now + choice.keep_s
+        return choice.handling
+
+    def in_call(self, request: Request, around: Surroundings) -> Choice:
+        """What wastes least of a call that is under way."""
+        expected = request.expected_return_s
+        left_s = None if expected is None else max(0.0, expected - around.now)
+        choice = self._system.handling(request, Call(len(request.token_ids), left_s), around)
+        request.waste_token_s = choice.waste_token_s
+        return choice
+
+    def seen(self, request: Request, api_duration_s: float | None = None, returned_tokens: int = 0) -> None:
+        """Takes in a segment that is over."""
+        segment = SeenSegment(request.num_calls, request.num_segment_tokens, api_duration_s, returned_tokens)
+        self._predictor.observe(request, segment)
+
+    def _choose_ahead(self, request: Request, around: Surroundings) -> None:
+        chosen, context = deque[PredictedSegment](), float(len(request.token_ids))
+        for segment in request.estimate:
+            context += segment.output_tokens
+            if segment.api_duration_s is not None:
+                choice = self._system.handling(request, Call(context, segment.api_duration_s), around)
+                if not chosen:
+                    request.waste_token_s = choice.waste_token_s
+                segment = PredictedSegment(
+                    segment.output_tokens, segment.api_duration_s, segment.returned_tokens, choice.handling
+                )
+            context += segment.returned_tokens
+            chosen.append(segment)
+        request.estimate = tuple(chosen)
+
+
+def progress_of(request: Request, block_size: int) -> Progress:
+    """Where a queued request is."""
+    known = len(request.token_ids)
+    on_device = min(request.num_computed_tokens, len(request.block_ids) * block_size, known)
+    on_host = min(request.num_computed_tokens, known) - on_device
+    return Progress(known, on_device, on_host, min(request.num_tokens_once_computed, known))
