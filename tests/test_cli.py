@@ -7,6 +7,8 @@ import pytest
 import lamps_jax
 from lamps_jax.cli import main
 
+pytestmark = pytest.mark.usefixtures("optimised", "compiled_before")
+
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     monkeypatch.setattr(sys, "argv", ["lamps-jax", *arguments])

@@ -5,6 +5,8 @@ from lamps_jax.engine.events import Event
 from lamps_jax.llm import LLM
 from lamps_jax.sched.request import FinishReason, Handling, SamplingParams
 
+pytestmark = pytest.mark.usefixtures("optimised", "compiled_before")
+
 
 @pytest.fixture(scope="module")
 def llm() -> LLM:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.docs.environment import ENVIRONMENT
 from tests.docs.markdown import DOCUMENTS, ROOT, blocks, links
 
 README = ROOT / "README.md"
@@ -48,7 +49,9 @@ def test_every_command_of_the_readme_runs(command: str) -> None:
 @pytest.mark.parametrize(("document", "number"), PROGRAMS)
 def test_every_program_in_a_document_runs_and_prints_what_it_says(document: Path, number: int, server_url: str) -> None:
     program = blocks(document, "python")[number].replace("http://127.0.0.1:8000", server_url)
-    printed = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+    printed = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=240, check=False
+    )
     assert printed.returncode == 0, printed.stderr
     for expected in re.findall(r"print\(.*\)  # (.+)$", program, re.MULTILINE):
         assert expected in printed.stdout
@@ -60,7 +63,7 @@ def run(command: str) -> str:
         str(Path(sys.executable).parent / Path(word).name) if word.startswith(".venv/bin/") else word
         for word in shlex.split(command)
     ]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(words, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

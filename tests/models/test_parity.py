@@ -32,6 +32,7 @@ from tests.models.torch_pair import (
     relative_error,
     save_torch,
 )
+from tests.properties import examples
 
 NUM_GENERATED = 64
 
@@ -190,7 +191,7 @@ def configs(draw: st.DrawFn) -> PreTrainedConfig:
 
 
 @pytest.mark.slow
-@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(12), deadline=None, suppress_health_check=list(HealthCheck))
 @given(config=configs(), seed=st.integers(0, 5))
 def test_random_configurations_have_the_logits_of_pytorch_dense_and_paged(
     config: PreTrainedConfig, seed: int, tmp_path_factory: pytest.TempPathFactory
