@@ -69,6 +69,7 @@ def test_a_broken_checkpoint_is_named(
     assert f"cannot read {tmp_path / 'config.json'}" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_prompt_longer_than_the_context_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(monkeypatch, "generate", "word " * 200, "--max-model-len", "64", "--compile-cache", "") == 2
     assert "exceeds the context of 64" in capsys.readouterr().err

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.usefixtures("optimised")
 PROMPT = np.random.default_rng(0).integers(1, 96, 20).tolist()
 
 
+@pytest.mark.slow
 def test_dense_and_paged_decoding_yield_the_same_tokens() -> None:
     model = lively_model(gptj_config())
     runner = ProgramRunner(model, engine_config())

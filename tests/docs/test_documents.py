@@ -32,6 +32,7 @@ def test_every_path_of_the_readme_tree_exists() -> None:
         assert (parent / name).exists(), name
 
 
+@pytest.mark.slow
 def test_the_sample_answer_in_the_readme_is_what_the_command_prints() -> None:
     transcript = next(block for block in blocks(README, "") if block.startswith("$ "))
     command, _, expected = transcript.partition("\n")

@@ -155,6 +155,7 @@ def test_programs_do_not_touch_the_blocks_of_others(runner: ProgramRunner) -> No
     np.testing.assert_array_equal(before, after)
 
 
+@pytest.mark.slow
 def test_vectors_padded_to_whole_rows_of_lanes_give_the_same_tokens(
     runner: ProgramRunner, model: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
