@@ -75,6 +75,7 @@ def test_a_prompt_longer_than_the_context_is_refused(monkeypatch: pytest.MonkeyP
     assert "exceeds the context of 64" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_json_output_is_one_document_with_the_call_in_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,12 +9,11 @@ import pytest
 from benchmarks.dense import allocate_dense, make_dense_decode
 from tests.factories import ProgramRunner, engine_config, gptj_config, lively_model
 
-pytestmark = pytest.mark.usefixtures("optimised")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("optimised")]
 
 PROMPT = np.random.default_rng(0).integers(1, 96, 20).tolist()
 
 
-@pytest.mark.slow
 def test_dense_and_paged_decoding_yield_the_same_tokens() -> None:
     model = lively_model(gptj_config())
     runner = ProgramRunner(model, engine_config())
