@@ -45,10 +45,9 @@ def pytest_unconfigure() -> None:
 @pytest.fixture(scope="module")
 def optimised() -> Iterator[None]:
     """Programs that a module's tests compile are optimised as they are where people are served."""
-    before = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", False)
     yield
-    jax.config.update("jax_disable_most_optimizations", before)
+    jax.config.update("jax_disable_most_optimizations", os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1")
 
 
 @pytest.fixture(scope="module")

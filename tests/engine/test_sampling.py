@@ -11,8 +11,6 @@ from transformers import TopKLogitsWarper, TopPLogitsWarper
 
 from lamps_jax.engine.sampling import SamplingRows, _keep_likely, sample
 
-pytestmark = pytest.mark.usefixtures("optimised")
-
 EOS = (3, 5)
 FALSE_ALARM = 1e-9
 """Probability that a correct sampler fails a test of frequencies; with these seeds it does or does not for ever."""

@@ -13,8 +13,6 @@ from lamps_jax.models.attention.backend import Unsupported
 from tests.factories import ProgramRunner, engine_config, gptj_config, lively_model
 from tests.models.attention.paged_case import Case
 
-pytestmark = pytest.mark.usefixtures("optimised")
-
 llvm_cpu = pytest.importorskip("lamps_jax.models.attention.llvm_cpu", reason="needs llvmlite", exc_type=ImportError)
 jitted = jax.jit(llvm_cpu.paged_attention, static_argnames="window")
 dense = jax.jit(reference.paged_attention, static_argnames="window")

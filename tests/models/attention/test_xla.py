@@ -11,8 +11,6 @@ from lamps_jax.models.attention.xla import GROUP_TOKENS, paged_attention
 from tests.models.attention.paged_case import Case
 from tests.properties import examples
 
-pytestmark = pytest.mark.usefixtures("optimised")
-
 jitted = jax.jit(paged_attention, static_argnames="window")
 
 
