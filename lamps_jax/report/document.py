@@ -203,7 +203,9 @@ def parse(document: Mapping[str, Any] | str, source: str = "results document") -
     except ValidationError as error:
         wrong = error.errors(include_url=False)
         first, field = wrong[0], ".".join(str(part) for part in wrong[0]["loc"]) or "the whole"
-        got = "" if isinstance(first["input"], dict | list | str) and len(str(first["input"])) > 80 else f", got {first['input']!r}"
+        got = (
+            "" if isinstance(first["input"], dict | list | str) and len(str(first["input"])) > 80 else f", got {first['input']!r}"
+        )
         more = f" ({len(wrong) - 1} more are wrong)" if len(wrong) > 1 else ""
         raise ValueError(
             f"{source}: {field}: {first['msg']}{got}{more}; `lamps-jax simulate` and `bench` write documents of schema 1"
@@ -258,14 +260,10 @@ def merge_documents(documents: Sequence[Document]) -> Document:
     if not documents:
         raise ValueError("no results document to merge; name at least one")
     shared = {name: _the_same([getattr(document, name) for document in documents]) for name in ("kind", "machine", "commit")}
-    runs = []
+    runs: list[dict[str, Any]] = []
     for document in documents:
         own = {name: getattr(document, name) for name, value in shared.items() if value is None}
-        for run in document.runs:
-            already = run.model_extra or {}
-            runs.append(run.model_dump(mode="json", exclude_unset=True) | own | {k: v for k, v in already.items() if k in own})
-            if run.kind is not None:
-                runs[-1]["kind"] = run.kind
+        runs += [own | run.model_dump(mode="json", exclude_unset=True) for run in document.runs]
     # A document needs a kind of its own; runs that differ from it say so themselves.
     shared["kind"] = shared["kind"] or documents[0].kind
     return parse({"schema": 1, **shared, "runs": runs}, "merged documents")

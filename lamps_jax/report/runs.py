@@ -131,9 +131,7 @@ def comparisons(document: Document) -> list[Comparison]:
     return [_comparison(setting, runs, order) for setting, runs in grouped.items()]
 
 
-def _comparison(
-    setting: Setting, runs: Mapping[tuple[str, float | None], Sequence[Run]], order: Sequence[str]
-) -> Comparison:
+def _comparison(setting: Setting, runs: Mapping[tuple[str, float | None], Sequence[Run]], order: Sequence[str]) -> Comparison:
     systems = tuple(sorted({name for name, _ in runs}, key=order.index))
     rates = tuple(sorted({rate for _, rate in runs}, key=lambda rate: float("inf") if rate is None else rate))
     ordered = {key: tuple(sorted(seeds, key=lambda run: run.seed)) for key, seeds in runs.items()}
