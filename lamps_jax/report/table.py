@@ -146,7 +146,7 @@ def sections(document: Document, *, over_seeds: bool = True) -> list[Section]:
     found = []
     for comparison in comparisons(document):
         unfinished = comparison.any(lambda run: run.unfinished > 0)
-        parts = [("service", SERVICE, _service_note(comparison, unfinished))]
+        parts: list[tuple[str, Sequence[Column], str]] = [("service", SERVICE, _service_note(comparison, unfinished))]
         if unfinished:
             parts.append(("every arrival", BOUNDS, BOUNDS_NOTE))
         parts.append(("memory", MEMORY, MEMORY_NOTE))
@@ -232,7 +232,8 @@ class _Fitting:
         table = _rich_table(self.section)
         first = sum(heading in KEYS for heading in self.section.headings)
         middle = (first + len(self.section.headings) + 1) // 2
-        if middle >= len(self.section.headings) or Measurement.get(console, options, table).maximum <= options.max_width:
+        wanted = Measurement.get(console, options.update(max_width=10_000), table).maximum
+        if middle >= len(self.section.headings) or wanted <= options.max_width:
             yield table
             return
         for places in ([*range(middle)], [*range(first), *range(middle, len(self.section.headings))]):
