@@ -104,6 +104,15 @@ class Comparison:
         """What the seeds of a system at a rate say together."""
         return estimate_of([quantity(run) for run in self.at(system, rate)])
 
+    @property
+    def seeds_text(self) -> str:
+        """What an interval is over, for people; empty where every system ran once."""
+        counts = [len(runs) for runs in self.runs.values()]
+        least, most = min(counts), max(counts)
+        if most == 1:
+            return ""
+        return f"95 % interval over {most if least == most else f'{least} to {most}'} seeds"
+
     def any(self, holds: Callable[[Run], bool]) -> bool:
         """Whether some run has a property."""
         return any(holds(run) for runs in self.runs.values() for run in runs)

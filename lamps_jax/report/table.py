@@ -146,7 +146,9 @@ def sections(document: Document, *, over_seeds: bool = True) -> list[Section]:
     found = []
     for comparison in comparisons(document):
         unfinished = comparison.any(lambda run: run.unfinished > 0)
-        parts: list[tuple[str, Sequence[Column], str]] = [("service", SERVICE, _service_note(comparison, unfinished))]
+        parts: list[tuple[str, Sequence[Column], str]] = [
+            ("service", SERVICE, _service_note(comparison, unfinished=unfinished, over_seeds=over_seeds))
+        ]
         if unfinished:
             parts.append(("every arrival", BOUNDS, BOUNDS_NOTE))
         parts.append(("memory", MEMORY, MEMORY_NOTE))
@@ -164,12 +166,10 @@ BOUNDS_NOTE = (
 MEMORY_NOTE = "Waste: KV memory held without computing, as a share of the device's pool × the length of the run."
 
 
-def _service_note(comparison: Comparison, unfinished: bool) -> str:
-    seeds = [len(runs) for runs in comparison.runs.values()]
+def _service_note(comparison: Comparison, *, unfinished: bool, over_seeds: bool) -> str:
     parts = [
         f"{MARK} best mean at its rate.",
-        f"± 95 % interval over {max(seeds)} seeds." if min(seeds) == max(seeds) > 1 else "",
-        f"± 95 % interval over {min(seeds)} to {max(seeds)} seeds." if min(seeds) < max(seeds) else "",
+        f"± {comparison.seeds_text}." if over_seeds and comparison.seeds_text else "",
         "Latencies of finished requests alone: those still waiting, the slow ones, are left out." if unfinished else "",
         "Some requests were refused: they can never fit." if comparison.any(lambda run: run.refused > 0) else "",
     ]

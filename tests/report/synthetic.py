@@ -69,6 +69,8 @@ def serve(jobs: Sequence[Job], handling: str, window_s: float) -> None:
             compute(jobs[other], half_of_other, now, handling, events)
     for _, number, _, since in waiting:
         jobs[number].spans.append(("waiting", since, window_s))
+    for job in jobs:
+        job.spans = [(state, start_s, min(end_s, window_s)) for state, start_s, end_s in job.spans if start_s < window_s]
 
 
 def compute(job: Job, half: int, now: float, handling: str, events: list[tuple[float, int, str, int]]) -> None:

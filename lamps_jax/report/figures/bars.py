@@ -1,9 +1,11 @@
 """Shares by system: of memory that is wasted, and of requests that finish."""
 
+import math
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
+from lamps_jax.report.figures.rates import interval_note
 from lamps_jax.report.figures.style import Look, grid, legend_below, new_figure, styled
 from lamps_jax.report.runs import CAUSES, Comparison, rate_text, waste_share
 
@@ -18,8 +20,9 @@ def waste_figure(comparison: Comparison) -> "Figure":
     """Waste by cause as a share of the pool's time, a panel for each rate; bars add up to the whole, whose interval is drawn."""
     rates = comparison.rates
     columns = min(3, len(rates))
-    height = 1.3 + (0.5 + 0.34 * len(comparison.systems)) * -(-len(rates) // columns)
-    figure = new_figure("KV memory held without computing, by cause", comparison.setting.title, 2.2 + 2.2 * columns, height)
+    height = 1.5 + (0.5 + 0.3 * len(comparison.systems)) * math.ceil(len(rates) / columns)
+    title, width = "KV memory held without computing, by cause", max(5.6, 2.2 + 2.2 * columns)
+    figure = new_figure(title, comparison.setting.title, width, height, interval_note(comparison))
     axes = grid(figure, len(rates), columns, sharex=True, sharey=True)
     for panel, rate in zip(axes, rates, strict=True):
         left = [0.0] * len(comparison.systems)
@@ -44,8 +47,8 @@ def waste_figure(comparison: Comparison) -> "Figure":
         panel.set_title(rate_text(rate))
         panel.set_yticks(range(len(comparison.systems)), comparison.systems)
         panel.set_ylim(len(comparison.systems) - 0.4, -0.6)
-        panel.set_xlim(left=0)
         panel.grid(visible=False, axis="y")
+    axes[0].set_xlim(left=0)
     for panel in axes[-columns:]:
         panel.set_xlabel("share of pool × time (%)")
         panel.tick_params(labelbottom=True)
@@ -59,9 +62,9 @@ def finished_by_type_figure(comparison: Comparison, look: Mapping[str, Look]) ->
     types = list(dict.fromkeys(kind for runs in comparison.runs.values() for run in runs for kind in run.by_type))
     rates = comparison.rates
     columns = min(3, len(rates))
-    row_height = 0.14 * len(comparison.systems) + 0.16
-    height = 1.3 + (0.5 + row_height * len(types)) * -(-len(rates) // columns)
-    figure = new_figure("Requests finished, by type", comparison.setting.title, 2.2 + 2.2 * columns, height)
+    row_height = 0.1 * len(comparison.systems) + 0.16
+    height = 1.3 + (0.5 + row_height * len(types)) * math.ceil(len(rates) / columns)
+    figure = new_figure("Requests finished, by type", comparison.setting.title, max(5.6, 2.2 + 2.2 * columns), height)
     axes = grid(figure, len(rates), columns, sharex=True, sharey=True)
     for panel, rate in zip(axes, rates, strict=True):
         for place, system in enumerate(comparison.systems):

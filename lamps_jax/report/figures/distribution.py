@@ -4,11 +4,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from lamps_jax.report.document import Run
-from lamps_jax.report.figures.style import Look, grid, legend_below, new_figure, styled
+from lamps_jax.report.figures.style import Look, grid, legend_below, new_figure, scale_log, styled
 from lamps_jax.report.runs import Comparison, rate_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+LOG_FROM = 30.0
+"""The axis is logarithmic where the longest is so many times the shortest of the medians."""
 
 PANELS = (("e2e_s", "E2E latency (s)"), ("ttft_s", "TTFT (s)"))
 
@@ -20,16 +23,26 @@ def cdf_figure(comparison: Comparison, look: Mapping[str, Look], rate: float | N
     A curve ends in a plateau at the share that finished in the window at all: what is above it never did, so that a system
     does not look better for having finished only what is short.
     """
-    figure = new_figure(f"Latency distribution over all arrivals at {rate_text(rate)}", comparison.setting.title, 7.2, 3.8)
+    unfinished = any(run.arrived > run.finished for system in comparison.systems for run in comparison.at(system, rate))
+    note = "flat after the marker: what is above had not finished (censored)" if unfinished else ""
+    title = f"Latency of finished requests as a share of all arrivals at {rate_text(rate)}"
+    figure = new_figure(title, comparison.setting.title, 7.2, 4.0, note)
     axes = grid(figure, len(PANELS), len(PANELS), sharey=True)
     for panel, (name, label) in zip(axes, PANELS, strict=True):
         curves = {system: _curve(comparison.at(system, rate), name) for system in comparison.systems}
         curves = {system: curve for system, curve in curves.items() if curve[0]}
-        end = 1.05 * max((values[-1] for values, _ in curves.values()), default=1.0)
+        if not curves:
+            continue
+        end = 1.1 * max(values[-1] for values, _ in curves.values())
+        medians = [values[len(values) // 2] for values, _ in curves.values()]
+        start = 0.0
+        if end > LOG_FROM * min(medians) > 0:
+            scale_log(panel.xaxis)
+            start, end = 0.8 * min(value for values, _ in curves.values() for value in values if value > 0), 1.3 * end
         for system, (values, shares) in curves.items():
             style = look[system]
             panel.step(
-                [0.0, *values, end],
+                [start, *values, end],
                 [0.0, *shares, shares[-1]],
                 where="post",
                 color=style.color,
@@ -38,12 +51,9 @@ def cdf_figure(comparison: Comparison, look: Mapping[str, Look], rate: float | N
                 markevery=[len(values)],
                 label=system,
             )
-        panel.set(xlabel=label, xlim=(0, end), ylim=(0, 103))
-    axes[0].set_ylabel("arrivals (%)")
+        panel.set(xlabel=label, xlim=(start, end), ylim=(0, 103))
+    axes[0].set_ylabel("share of all arrivals (%)")
     legend_below(figure, axes)
-    unfinished = any(run.arrived > run.finished for system in comparison.systems for run in comparison.at(system, rate))
-    if unfinished:
-        axes[-1].set_title("from the marker on: censored, the rest had not finished", fontsize=8, loc="right")
     return figure
 
 

@@ -1,5 +1,6 @@
 """What memory is held for, and what requests see meanwhile."""
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -22,8 +23,8 @@ STATES = (
 @styled
 def occupancy_figure(comparison: Comparison, runs: Mapping[str, Run]) -> "Figure":
     """The device's KV tokens by state over time, a panel for each system's run; the host's as a line."""
-    columns = 1 if len(runs) == 1 else 2
-    height = 0.9 + 2.1 * -(-len(runs) // columns)
+    columns = 1 if len(runs) <= 3 else 2
+    height = 0.9 + 2.1 * math.ceil(len(runs) / columns)
     title = f"KV memory over time at {_at(runs)}"
     figure = new_figure(title, comparison.setting.title, 7.6, height)
     axes = grid(figure, len(runs), columns, sharex=True, sharey=True)
@@ -42,17 +43,20 @@ def occupancy_figure(comparison: Comparison, runs: Mapping[str, Run]) -> "Figure
         )
         for area, (_, _, _, hatch) in zip(areas, STATES, strict=True):
             area.set_hatch(hatch)
+        pool = max(sum(tokens) for tokens in zip(*levels.values(), strict=True)) if occupancy.time_s else 0.0
+        panel.axhline(pool, color="#333333", linewidth=1.2, linestyle=(0, (1, 1)), label="device's pool")
         host = [tokens / 1000 for tokens in occupancy.host]
+        panel.plot(occupancy.time_s, host, color="#FFFFFF", linewidth=3.0)
         panel.plot(occupancy.time_s, host, color="#000000", linestyle="--", linewidth=1.3, label="on the host")
         panel.set_title(name)
         panel.margins(x=0)
-        panel.set_ylim(bottom=0)
         if place % columns == 0:
             panel.set_ylabel("KV tokens (thousands)")
         if place >= len(runs) - columns:
             panel.set_xlabel("time (s)")
             panel.tick_params(labelbottom=True)
-    legend_below(figure, axes)
+    axes[0].set_ylim(bottom=0)
+    legend_below(figure, axes, columns=3)
     return figure
 
 
@@ -78,6 +82,7 @@ def running_mean_figure(comparison: Comparison, look: Mapping[str, Look], runs: 
             label=name,
         )
     panel.set(xlabel="time (s)", ylabel="mean E2E latency so far (s)")
+    panel.set_xlim(left=0)
     panel.set_ylim(bottom=0)
     legend_below(figure, [panel])
     return figure

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from lamps_jax.report.figures.style import Look, grid, legend_below, new_figure, styled
+from lamps_jax.report.figures.style import Look, grid, legend_below, new_figure, scale_log, styled
 from lamps_jax.report.runs import Comparison, Quantity, of_spread
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def latency_figure(comparison: Comparison, look: Mapping[str, Look], *, all_arri
         all_arrivals: Whether every arrival counts, those unfinished up to the end of the window: lower bounds.
     """
     what = "every arrival, unfinished ones up to the window's end: lower bounds" if all_arrivals else "finished requests"
-    figure = new_figure(f"Latency against rate: {what}", comparison.setting.title, 7.2, 5.6)
+    figure = new_figure(f"Latency against rate: {what}", comparison.setting.title, 7.2, 5.8, interval_note(comparison))
     axes = grid(figure, 4, 2, sharex=True)
     panels = [(name, short, field) for name, short in (("e2e_s", "E2E latency"), ("ttft_s", "TTFT")) for field in ("mean", "p99")]
     for panel, (name, short, field) in zip(axes, panels, strict=True):
@@ -45,16 +45,27 @@ def throughput_figure(comparison: Comparison, look: Mapping[str, Look]) -> "Figu
         for label, quantity in quantities.items()
         if comparison.any(lambda run, quantity=quantity: quantity(run) is not None)
     }
-    figure = new_figure("Requests finished per second against rate", comparison.setting.title, 3.6 * len(shown) + 0.4, 3.6)
+    figure = new_figure(
+        "Requests finished per second against rate",
+        comparison.setting.title,
+        3.6 * len(shown) + 0.4,
+        3.8,
+        interval_note(comparison),
+    )
     axes = grid(figure, len(shown), len(shown), sharex=True, sharey=True)
     offered = numeric_rates(comparison)
     for panel, (label, quantity) in zip(axes, shown.items(), strict=True):
         plot_against_rate(panel, comparison, look, quantity)
         panel.plot(offered, offered, color="#777777", linewidth=1.0, linestyle=(0, (1, 2)), label="all that is offered", zorder=1)
         panel.set(xlabel="rate (req/s)", ylabel=label)
-        panel.set_ylim(bottom=0)
+    axes[0].set_ylim(bottom=0)
     legend_below(figure, axes)
     return figure
+
+
+def interval_note(comparison: Comparison) -> str:
+    """What error bars mean; empty where there are none."""
+    return f"error bars: {comparison.seeds_text}" if comparison.seeds_text else ""
 
 
 def numeric_rates(comparison: Comparison) -> list[float]:
@@ -90,7 +101,7 @@ def scale_to_values(panel: "Axes") -> None:
     """Logarithmic where means differ much, else from zero; intervals do not decide, as some reach below zero."""
     means: Sequence[float] = [float(y) for bars in panel.containers for y in bars[0].get_ydata() if y > 0]
     if means and max(means) >= LOG_FROM * min(means):
-        panel.set_yscale("log", nonpositive="clip")
+        scale_log(panel.yaxis)
         panel.set_ylim(min(means) / 2, None)
     else:
         panel.set_ylim(bottom=0)

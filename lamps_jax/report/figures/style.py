@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import XAxis, YAxis
     from matplotlib.figure import Figure
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -69,18 +70,19 @@ def styled(function: Callable[P, T]) -> Callable[P, T]:
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
         import matplotlib
 
-        with matplotlib.rc_context({**matplotlib.rcParamsDefault, "backend": "agg", **SETTINGS}):
+        settings: dict[Any, Any] = {**matplotlib.rcParamsDefault, **SETTINGS}
+        with matplotlib.rc_context({name: value for name, value in settings.items() if name != "backend"}):
             return function(*args, **kwargs)
 
     return run
 
 
-def new_figure(title: str, subtitle: str, width: float, height: float) -> "Figure":
-    """An empty figure, in inches, with what it shows as its title and the setting below."""
+def new_figure(title: str, subtitle: str, width: float, height: float, note: str = "") -> "Figure":
+    """An empty figure, in inches, with what it shows as its title, and below that the setting and how to read it."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
-    figure.suptitle(f"{title}\n{subtitle}", fontsize=SETTINGS["figure.titlesize"])
+    figure.suptitle("\n".join(line for line in (title, subtitle, note) if line))
     return figure
 
 
@@ -99,8 +101,20 @@ def legend_below(figure: "Figure", axes: "Sequence[Axes]", columns: int = 5) -> 
     for panel in axes:
         for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
+    # Systems first: those drawn with error bars are containers, reference lines are not.
+    found = dict(sorted(found.items(), key=lambda item: not isinstance(item[1], tuple)))
     if found:
         figure.legend(list(found.values()), list(found), loc="outside lower center", ncols=min(columns, len(found)))
+
+
+def scale_log(axis: "XAxis | YAxis") -> None:
+    """Makes an axis logarithmic, with ticks that are plain numbers."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 @styled

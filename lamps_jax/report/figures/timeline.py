@@ -1,5 +1,6 @@
 """What each request went through: where many wait behind few, one sees head-of-line blocking."""
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ STATES = {
     "call-preserve": ("#E69F00", "/////"),
     "call-discard": ("#FFFFFF", "....."),
     "call-swap": ("#CDE8DF", "xxxxx"),
-    "swapping in": ("#D55E00", ""),
+    "swapping in": ("#F0E442", "|||||"),
 }
 """Colour and hatch of each state: light where a request waits, dark where it computes, hatched where a call runs."""
 
@@ -31,9 +32,12 @@ LABELS = {
 @styled
 def timeline_figure(comparison: Comparison, runs: Mapping[str, Run]) -> "Figure":
     """A row for each request, in the order of arrival; the runs of systems side by side."""
+    from matplotlib.collections import PolyCollection
+
     columns = min(3, len(runs))
     most = max(len(run.timeline or ()) for run in runs.values())
-    height = 1.2 + min(7.0, max(2.4, 0.07 * most)) * -(-len(runs) // columns)
+    rows = math.ceil(len(runs) / columns)
+    height = 1.2 + min(7.0 if rows == 1 else 4.5, max(2.4, 0.07 * most)) * rows
     first = next(iter(runs.values()))
     title = f"Requests over time at {rate_text(first.rate_rps)}, seed {first.seed}"
     figure = new_figure(title, comparison.setting.title, 2.0 + 3.0 * columns, height)
@@ -48,20 +52,19 @@ def timeline_figure(comparison: Comparison, runs: Mapping[str, Run]) -> "Figure"
                 if found == state
             ]
             if bars:
-                panel.barh(
-                    [row for row, _, _ in bars],
-                    [length for _, _, length in bars],
-                    left=[start for _, start, _ in bars],
-                    height=0.86,
-                    color=colour,
-                    hatch=hatch,
-                    edgecolor="#555555" if hatch else colour,
-                    linewidth=0.2,
-                    label=LABELS.get(state, state),
+                panel.add_collection(
+                    PolyCollection(
+                        [_rectangle(*bar) for bar in bars],
+                        facecolors=colour,
+                        hatch=hatch,
+                        edgecolors="#555555" if hatch else colour,
+                        linewidths=0.2,
+                        label=LABELS.get(state, state),
+                    )
                 )
         panel.set_title(name)
         panel.grid(visible=False, axis="y")
-        panel.set_xlim(left=0)
+        panel.set_xlim(0, max(end_s for run in runs.values() for each in run.timeline or () for _, _, end_s in each.spans))
         panel.set_ylim(most - 0.4, -0.6)
         if place % columns == 0:
             panel.set_ylabel("request, in order of arrival")
@@ -70,3 +73,8 @@ def timeline_figure(comparison: Comparison, runs: Mapping[str, Run]) -> "Figure"
             panel.tick_params(labelbottom=True)
     legend_below(figure, axes, columns=4 if columns < 3 else 7)
     return figure
+
+
+def _rectangle(row: int, start_s: float, length_s: float) -> list[tuple[float, float]]:
+    bottom, top, end_s = row - 0.43, row + 0.43, start_s + length_s
+    return [(start_s, bottom), (start_s, top), (end_s, top), (end_s, bottom)]
