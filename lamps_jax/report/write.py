@@ -84,11 +84,11 @@ def _of_rate(comparison: Comparison, look: "Mapping[str, Look]", rate: float | N
 
     if any(run.latencies and run.latencies.e2e_s for system in comparison.systems for run in comparison.at(system, rate)):
         yield "cdf", partial(distribution.cdf_figure, comparison, look, rate)
-    if chosen := _of_one_seed(comparison, rate, lambda run: run.occupancy is not None):
+    if chosen := _of_one_seed(comparison, rate, lambda run: bool(run.occupancy and run.occupancy.time_s)):
         yield "occupancy", partial(occupancy.occupancy_figure, comparison, chosen)
-    if chosen := _of_one_seed(comparison, rate, lambda run: run.running_mean_e2e is not None):
+    if chosen := _of_one_seed(comparison, rate, lambda run: bool(run.running_mean_e2e and run.running_mean_e2e.time_s)):
         yield "running-mean", partial(occupancy.running_mean_figure, comparison, look, chosen)
-    if chosen := _of_one_seed(comparison, rate, lambda run: bool(run.timeline)):
+    if chosen := _of_one_seed(comparison, rate, lambda run: any(each.spans for each in run.timeline or ())):
         yield "timeline", partial(timeline.timeline_figure, comparison, chosen)
 
 

@@ -22,7 +22,8 @@ def latency_figure(comparison: Comparison, look: Mapping[str, Look], *, all_arri
         all_arrivals: Whether every arrival counts, those unfinished up to the end of the window: lower bounds.
     """
     what = "every arrival, unfinished ones up to the window's end: lower bounds" if all_arrivals else "finished requests"
-    figure = new_figure(f"Latency against rate: {what}", comparison.setting.title, 7.2, 5.8, interval_note(comparison))
+    width = 7.2 if len(comparison.systems) <= 5 else 9.6
+    figure = new_figure(f"Latency against rate: {what}", comparison.setting.title, width, 5.8, interval_note(comparison))
     axes = grid(figure, 4, 2, sharex=True)
     panels = [(name, short, field) for name, short in (("e2e_s", "E2E latency"), ("ttft_s", "TTFT")) for field in ("mean", "p99")]
     for panel, (name, short, field) in zip(axes, panels, strict=True):

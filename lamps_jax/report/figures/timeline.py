@@ -36,6 +36,7 @@ def timeline_figure(comparison: Comparison, runs: Mapping[str, Run]) -> "Figure"
 
     columns = min(3, len(runs))
     most = max(len(run.timeline or ()) for run in runs.values())
+    end_of_all_s = max((end_s for run in runs.values() for each in run.timeline or () for _, _, end_s in each.spans), default=1.0)
     rows = math.ceil(len(runs) / columns)
     height = 1.2 + min(7.0 if rows == 1 else 4.5, max(2.4, 0.07 * most)) * rows
     first = next(iter(runs.values()))
@@ -64,7 +65,7 @@ def timeline_figure(comparison: Comparison, runs: Mapping[str, Run]) -> "Figure"
                 )
         panel.set_title(name)
         panel.grid(visible=False, axis="y")
-        panel.set_xlim(0, max(end_s for run in runs.values() for each in run.timeline or () for _, _, end_s in each.spans))
+        panel.set_xlim(0, end_of_all_s)
         panel.set_ylim(most - 0.4, -0.6)
         if place % columns == 0:
             panel.set_ylabel("request, in order of arrival")
