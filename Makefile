@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8000
 ARGS ?=
+TEST_PROCESSES ?= 2
 PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11 python3.14,$(shell \
 	$(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
 
@@ -17,10 +18,10 @@ serve: $(VENV)/.serve  ## Serves the embedded model on http://127.0.0.1:$(PORT);
 	$(BIN)/lamps-jax serve --host 127.0.0.1 --port $(PORT) $(ARGS)
 
 test: $(VENV)/.test  ## Runs every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-fast: $(VENV)/.test  ## Runs the tests of the inner loop
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder -m "not slow" $(ARGS)
 
 lint: $(VENV)/.dev  ## Checks style and types, as CI does
 	$(BIN)/ruff check .

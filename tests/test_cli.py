@@ -7,6 +7,8 @@ import pytest
 import lamps_jax
 from lamps_jax.cli import main
 
+pytestmark = pytest.mark.usefixtures("optimised", "compiled_before")
+
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     monkeypatch.setattr(sys, "argv", ["lamps-jax", *arguments])
@@ -67,11 +69,13 @@ def test_a_broken_checkpoint_is_named(
     assert f"cannot read {tmp_path / 'config.json'}" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_prompt_longer_than_the_context_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(monkeypatch, "generate", "word " * 200, "--max-model-len", "64", "--compile-cache", "") == 2
     assert "exceeds the context of 64" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_json_output_is_one_document_with_the_call_in_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -26,7 +26,8 @@ ALLOWED: dict[str, set[str]] = {
     "embedded": {"models", "tools"},
     "embedded.evaluate": {"embedded", "llm", "config", "sched", "tools"},
     "sim": {"config", "sched", "metrics", "engine"},
-    "doctor": {"config", "sched", "kv_cache", "models", "engine"},
+    "report": set(),
+    "doctor": {"config", "report", "sched", "kv_cache", "models", "engine"},
     "terminal": {"sched", "metrics", "tools", "engine", "llm"},
     "serve": {"config", "sched", "metrics", "tools", "models", "engine"},
     "cli": {"config", "sched", "metrics", "tools", "models", "engine", "llm", "doctor", "terminal", "serve"},
@@ -118,8 +119,15 @@ def test_no_two_modules_import_each_other_even_in_a_circle() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["lamps_jax", "lamps_jax.sched.scheduler", "lamps_jax.metrics", "lamps_jax.tools.builtin", "lamps_jax.sim.workloads"],
+    [
+        "lamps_jax",
+        "lamps_jax.sched.scheduler",
+        "lamps_jax.metrics",
+        "lamps_jax.tools.builtin",
+        "lamps_jax.sim.workloads",
+        "lamps_jax.report.write",
+    ],
 )
-def test_deciding_tools_and_workloads_load_neither_jax_nor_numpy(module: str) -> None:
+def test_deciding_tools_workloads_and_reports_load_neither_jax_nor_numpy(module: str) -> None:
     program = f"import sys, {module}; print([name for name in ('jax', 'numpy', 'flax') if name in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "[]"

@@ -5,6 +5,8 @@ from lamps_jax.engine.events import Event
 from lamps_jax.llm import LLM
 from lamps_jax.sched.request import FinishReason, Handling, SamplingParams
 
+pytestmark = pytest.mark.usefixtures("optimised", "compiled_before")
+
 
 @pytest.fixture(scope="module")
 def llm() -> LLM:
@@ -55,6 +57,7 @@ def test_seeded_sampling_repeats_itself_and_other_seeds_differ(llm: LLM) -> None
     assert tokens(1) != tokens(2)
 
 
+@pytest.mark.slow
 def test_discarding_the_blocks_of_a_call_changes_no_token(llm: LLM) -> None:
     discarding = LLM(config=EngineConfig(SchedulerConfig("vllm-head", max_num_seqs=4, max_chunk_tokens=64, max_model_len=512)))
     prompts = ["How old was Albert Einstein when he died?", "Fetch the brass key from the cellar."]

@@ -12,6 +12,7 @@ from lamps_jax.doctor import machine, rates
 from lamps_jax.doctor.check import Check, Status, failed, guarded
 from lamps_jax.doctor.reference import check_reference, read_reference
 from lamps_jax.doctor.served_model import Progress, ServedModel
+from lamps_jax.report.machine import commit as source_commit
 
 SCHEMA = 1
 
@@ -53,7 +54,7 @@ def examine(
         except Exception as error:
             note(iter([failed("reference", error)]))
     document = {"schema": SCHEMA, "machine": machine.machine(), "versions": machine.versions()}
-    if commit := machine.commit():
+    if commit := source_commit():
         document["commit"] = commit
     return document | {"profile": served.profile(), "checks": [check.as_dict() for check in checks]}
 

@@ -3,7 +3,6 @@
 import os
 import platform
 import re
-import subprocess
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import jax
 
 import lamps_jax
 from lamps_jax.doctor.check import Check, Status
+from lamps_jax.report.machine import processor
 
 SUPPORTED: dict[str, tuple[str, str]] = {
     "python": ("3.11", ""),
@@ -32,18 +32,6 @@ def versions() -> dict[str, str]:
     return {"lamps_jax": lamps_jax.__version__, "python": platform.python_version(), **packages}
 
 
-def commit() -> str | None:
-    """The commit of the source, if it lies in a repository of its own; a plus sign if something is not committed."""
-    root = Path(lamps_jax.__file__).parents[1]
-    if not (root / ".git").exists():
-        return None
-    try:
-        head = _git(root, "rev-parse", "--short", "HEAD")
-        return head + ("+" if _git(root, "status", "--porcelain", "-uno") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
 def machine() -> dict[str, Any]:
     """The facts that figures depend on."""
     device = jax.devices()[0]
@@ -51,7 +39,7 @@ def machine() -> dict[str, Any]:
         "platform": device.platform,
         "device": device.device_kind,
         "num_devices": jax.device_count(),
-        "cpu": _processor(),
+        "cpu": processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "system": platform.platform(),
@@ -109,20 +97,9 @@ def _memory(device: Any) -> dict[str, int]:
     return {name: stats[name] for name in ("bytes_limit", "bytes_in_use", "peak_bytes_in_use") if name in stats}
 
 
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", version)[:3])
 
 
 def _range(first: str, end: str) -> str:
     return f"from {first}" + (f" to before {end}" if end else "")
-
-
-def _git(root: Path, *arguments: str) -> str:
-    return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True).stdout.strip()

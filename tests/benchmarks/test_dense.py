@@ -9,6 +9,8 @@ import pytest
 from benchmarks.dense import allocate_dense, make_dense_decode
 from tests.factories import ProgramRunner, engine_config, gptj_config, lively_model
 
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("optimised")]
+
 PROMPT = np.random.default_rng(0).integers(1, 96, 20).tolist()
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.docs.environment import ENVIRONMENT
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -22,6 +24,7 @@ def server_url() -> Iterator[str]:
     process = subprocess.Popen(
         ["make", "serve", f"PORT={port}"],
         cwd=ROOT,
+        env=ENVIRONMENT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -1,3 +1,5 @@
+"""What documents show is so: links lead somewhere, commands and programs run, examples do what they are for."""
+
 import re
 import shlex
 import subprocess
@@ -6,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.docs.environment import ENVIRONMENT
 from tests.docs.markdown import DOCUMENTS, ROOT, blocks, links
 
 README = ROOT / "README.md"
@@ -31,6 +34,7 @@ def test_every_path_of_the_readme_tree_exists() -> None:
         assert (parent / name).exists(), name
 
 
+@pytest.mark.slow
 def test_the_sample_answer_in_the_readme_is_what_the_command_prints() -> None:
     transcript = next(block for block in blocks(README, "") if block.startswith("$ "))
     command, _, expected = transcript.partition("\n")
@@ -48,10 +52,45 @@ def test_every_command_of_the_readme_runs(command: str) -> None:
 @pytest.mark.parametrize(("document", "number"), PROGRAMS)
 def test_every_program_in_a_document_runs_and_prints_what_it_says(document: Path, number: int, server_url: str) -> None:
     program = blocks(document, "python")[number].replace("http://127.0.0.1:8000", server_url)
-    printed = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
-    assert printed.returncode == 0, printed.stderr
+    printed = run_python("-c", program)
     for expected in re.findall(r"print\(.*\)  # (.+)$", program, re.MULTILINE):
-        assert expected in printed.stdout
+        assert expected in printed
+
+
+def test_every_example_has_a_test_here() -> None:
+    source = (ROOT / "tests/docs/test_documents.py").read_text()
+    assert [path.name for path in (ROOT / "examples").glob("*.py") if f"examples/{path.name}" not in source] == []
+
+
+@pytest.mark.slow
+def test_the_offline_example_calls_the_calculator() -> None:
+    printed = run_python("examples/generate.py")
+    assert "1776" in printed
+    assert "Calculator(48*37) -> 1776" in printed
+
+
+@pytest.mark.slow
+def test_the_agent_loop_runs_both_tools_in_the_client(server_url: str) -> None:
+    printed = run_python("examples/agent_loop.py", "--url", f"{server_url}/v1")
+    assert "Search(" in printed
+    assert "Calculator(" in printed
+    assert printed.strip().endswith("76")
+
+
+@pytest.mark.slow
+def test_the_streaming_example_shows_each_call_of_the_text_world(server_url: str) -> None:
+    printed = run_python("examples/chat_stream.py", "--url", f"{server_url}/v1")
+    assert "[World(take brass key) -> Taken.]" in printed
+    assert printed.strip().endswith("I have the brass key.")
+
+
+def run_python(*arguments: str) -> str:
+    """Standard output of Python with `arguments`."""
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def run(command: str) -> str:
@@ -60,7 +99,7 @@ def run(command: str) -> str:
         str(Path(sys.executable).parent / Path(word).name) if word.startswith(".venv/bin/") else word
         for word in shlex.split(command)
     ]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(words, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

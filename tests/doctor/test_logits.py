@@ -14,6 +14,8 @@ from lamps_jax.models.attention.reference import attend_within, causal_mask
 from lamps_jax.models.weights import bind
 from tests.doctor.conftest import TINY, Computed, tiny_models_only
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def dense_logits() -> Callable[[list[int]], np.ndarray]:

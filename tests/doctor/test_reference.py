@@ -13,6 +13,8 @@ from lamps_jax.doctor.check import Check, Status
 from lamps_jax.doctor.reference import STORED, ReferenceFileError, check_reference, difference, read_reference, write_reference
 from tests.doctor.conftest import TINY, Computed
 
+pytestmark = pytest.mark.slow
+
 
 def change(path: Path, edit: Callable[[dict[str, np.ndarray], dict[str, str]], None]) -> None:
     """Rewrites a reference with what `edit` makes of its tensors and metadata."""
@@ -42,7 +44,6 @@ def test_file_that_does_not_exist_is_written(tmp_path: Path, stored: Path) -> No
     assert [file.name for file in path.parent.iterdir()] == ["there.safetensors"]
 
 
-@pytest.mark.slow
 def test_computing_again_gives_every_bit_again(stored: Path) -> None:
     checks = list(check_reference(stored, read_reference(stored)))
     assert [check.name for check in checks] == [f"reference: {TINY} float32", f"reference: {TINY} bfloat16"]

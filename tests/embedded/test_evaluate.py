@@ -10,6 +10,8 @@ from lamps_jax.embedded.questions.question import Call, Question
 from lamps_jax.embedded.text import GENERATORS, draw
 from lamps_jax.llm import LLM
 
+pytestmark = pytest.mark.usefixtures("optimised", "compiled_before")
+
 ROOT = Path(__file__).parents[2]
 
 RESULTS = {

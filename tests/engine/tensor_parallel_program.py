@@ -54,9 +54,9 @@ class Case:
 
 
 CASES = {
-    "gptj": Case(WIDE, (1, 2, 4, 8), counted=4),
+    "gptj": Case(WIDE, (1, 4, 8), counted=4),
     "gptj_with_sizes_that_do_not_divide": Case(replace(WIDE, num_layers=1, vocab_size=257, intermediate_size=50), (1, 4)),
-    "llama": Case(LLAMA, (1, 2, 4, 8), counted=4),
+    "llama": Case(LLAMA, (1, 4, 8), counted=4),
     "opt": Case(OPT, (1, 8), counted=8),
 }
 CONFIG = engine_config(max_num_seqs=BATCH, max_chunk_tokens=CHUNK, max_model_len=64)

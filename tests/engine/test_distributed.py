@@ -181,6 +181,7 @@ def generate(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_two_processes_generate_what_one_does(generate: list[str]) -> None:
     with pair(LAMPS, [*generate, "--tensor-parallel", "2"]) as (leader, follower):
         alone = subprocess.run(

@@ -23,6 +23,9 @@ from lamps_jax.sched.policy import SYSTEMS
 from lamps_jax.sched.request import SamplingParams
 from lamps_jax.sched.scheduler import Scheduler
 from tests.engine.helpers import Asked, ManualRunner, byte_tokenizer, counted, echo_tool, make_engine, run
+from tests.properties import examples
+
+pytestmark = pytest.mark.usefixtures("optimised")
 
 CALLS = tuple(f"[Echo({number}) ->{surplus}" for number in range(20) for surplus in ("", " ", "7]"))
 TOKENIZER = byte_tokenizer(*CALLS)
@@ -225,7 +228,7 @@ def test_the_same_seed_draws_the_same_and_another_seed_something_else():
     assert first.token_ids != other.token_ids
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 @given(
     seed=st.integers(0, 10**6),
     system=st.sampled_from(list(SYSTEMS)),

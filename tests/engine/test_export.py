@@ -78,7 +78,9 @@ def exported(
 
 @pytest.mark.parametrize(("dtype", "devices"), [("float32", 1), ("bfloat16", 1), ("bfloat16", 2)])
 @pytest.mark.parametrize("program", Programs.__dataclass_fields__)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    "family", [pytest.param(name, marks=[pytest.mark.slow] if name in ("llama", "opt") else []) for name in FAMILIES]
+)
 def test_every_program_exports_for_gpu_and_tpu(
     family: str, program: str, dtype: str, devices: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

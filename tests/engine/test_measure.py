@@ -199,6 +199,7 @@ def test_context_of_a_step_counts_once_a_chunk_and_once_a_decode() -> None:
     assert num_context_tokens(plan) == 13 + 7
 
 
+@pytest.mark.slow
 def test_real_executor_compiles_nothing_and_serves_as_before() -> None:
     config = engine_config(block_size=8, max_num_seqs=2, max_model_len=64, max_chunk_tokens=16)
     executor = JaxExecutor(lively_model(gptj_config(num_layers=1)), config, num_blocks=17)

@@ -13,6 +13,8 @@ from lamps_jax.models.registry import LoadedModel
 from lamps_jax.sched.request import SamplingParams
 from tests.factories import ProgramRunner, engine_config, gptj_config, lively_model
 
+pytestmark = pytest.mark.usefixtures("optimised")
+
 CONFIG = engine_config(max_chunk_tokens=16)
 PROMPT = np.random.default_rng(0).integers(1, 96, 45).tolist()
 DRAWN = SamplingParams(temperature=1.2, top_k=40, top_p=0.95, seed=9)
@@ -153,6 +155,7 @@ def test_programs_do_not_touch_the_blocks_of_others(runner: ProgramRunner) -> No
     np.testing.assert_array_equal(before, after)
 
 
+@pytest.mark.slow
 def test_vectors_padded_to_whole_rows_of_lanes_give_the_same_tokens(
     runner: ProgramRunner, model: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:

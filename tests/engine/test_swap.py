@@ -271,6 +271,7 @@ def test_nothing_compiles_after_warm_up(executor: JaxExecutor, compilations: lis
     assert len(compilations) == before
 
 
+@pytest.mark.slow
 def test_warm_up_leaves_no_trace_of_its_swaps(model: LoadedModel) -> None:
     executor = JaxExecutor(model, engine_config(max_num_seqs=1, max_chunk_tokens=16, host_kv_bytes=BLOCK_BYTES), num_blocks=25)
     executor.warm_up()

@@ -14,6 +14,8 @@ import pytest
 
 from tests.engine.tensor_parallel_program import BATCH, CASES, CHUNK, HIDDEN, SHAPE, VOCAB
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 XLA_FLAGS = (
     "--xla_force_host_platform_device_count=8",
@@ -61,12 +63,8 @@ def seen_without_engine() -> dict[str, Any]:
     return run_program()
 
 
-def marked(names: list[str]) -> list[Any]:
-    return [pytest.param(name, marks=[] if name == "gptj" else [pytest.mark.slow]) for name in names]
-
-
-ALL = marked(list(CASES))
-COUNTED = marked([name for name, case in CASES.items() if case.counted])
+ALL = list(CASES)
+COUNTED = [name for name, case in CASES.items() if case.counted]
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -127,7 +125,6 @@ def test_each_device_swaps_its_own_heads_with_no_word_to_the_others(name: str, s
     }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "largest"), [("bfloat16", 0.02), ("int8", 1e-5)])
 def test_rounded_weights_give_the_same_logits_on_four_devices(
     kind: str, largest: float, seen_without_engine: dict[str, Any]
@@ -135,7 +132,6 @@ def test_rounded_weights_give_the_same_logits_on_four_devices(
     assert seen_without_engine["logits_errors"][kind] < largest
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("platform", ["cuda", "tpu"])
 def test_programs_for_other_devices_have_the_same_collectives(platform: str, seen_without_engine: dict[str, Any]) -> None:
     all_reduces = ALL_REDUCES_PER_BLOCK["gptj"] + EMBEDDING_ALL_REDUCES  # all blocks are calls of one function until compiled
@@ -143,7 +139,6 @@ def test_programs_for_other_devices_have_the_same_collectives(platform: str, see
     assert seen_without_engine["exported"][platform] == {"prefill": counts, "decode": counts}
 
 
-@pytest.mark.slow
 def test_a_number_of_devices_that_cannot_be_is_refused_with_those_that_can(seen_without_engine: dict[str, Any]) -> None:
     assert seen_without_engine["refusals"] == [
         "tensor_parallel is 16, but there are only 8 cpu devices; lower it, or run on more",

@@ -68,6 +68,7 @@ def test_configuration_and_tokenizer_go_along_and_nothing_else(source: Path, tmp
     assert {path.name for path in tmp_path.iterdir()} == {"source", "out"}
 
 
+@pytest.mark.slow
 def test_weights_may_be_restored_as_another_type(source: Path, tmp_path: Path) -> None:
     convert(source, tmp_path / "out", dtype="float32")
     for name, value in parameters(load_model(source, dtype="bfloat16")).items():

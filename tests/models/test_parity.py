@@ -32,6 +32,7 @@ from tests.models.torch_pair import (
     relative_error,
     save_torch,
 )
+from tests.properties import examples
 
 NUM_GENERATED = 64
 
@@ -45,7 +46,7 @@ SMALL: dict[str, Any] = {
     "vocab_size": 96,
     "hidden_size": 32,
     "intermediate_size": 48,
-    "num_hidden_layers": 2,
+    "num_hidden_layers": 1,
     "num_attention_heads": 4,
     "num_key_value_heads": 4,
     "max_position_embeddings": 128,
@@ -53,6 +54,9 @@ SMALL: dict[str, Any] = {
     "eos_token_id": 0,
     "pad_token_id": 0,
 }
+
+TWO_LAYERS: dict[str, Any] = {"num_hidden_layers": 2}
+"""For one configuration an architecture, and those whose layers differ; the other options are the same in every layer."""
 
 
 def llama(**changes: Any) -> LlamaConfig:
@@ -73,15 +77,15 @@ def opt(**changes: Any) -> OPTConfig:
     return OPTConfig(**(small | {"ffn_dim": 48, "word_embed_proj_dim": 32} | changes))
 
 
-SLIDING = {"use_sliding_window": True, "sliding_window": 9, "max_window_layers": 1}
+SLIDING = TWO_LAYERS | {"use_sliding_window": True, "sliding_window": 9, "max_window_layers": 1}
 
 CONFIGS: dict[str, PreTrainedConfig] = {
-    "llama": llama(),
+    "llama": llama(**TWO_LAYERS),
     "gptj": gptj(),
-    "opt": opt(),
-    "mistral_sliding_window": MistralConfig(**(SMALL | {"num_key_value_heads": 2, "sliding_window": 9})),
-    "qwen2": Qwen2Config(**(SMALL | {"num_key_value_heads": 2})),
-    "qwen3": Qwen3Config(**(SMALL | {"num_key_value_heads": 2, "head_dim": 16})),
+    "opt": opt(**TWO_LAYERS),
+    "mistral_sliding_window": MistralConfig(**(SMALL | TWO_LAYERS | {"num_key_value_heads": 2, "sliding_window": 9})),
+    "qwen2": Qwen2Config(**(SMALL | TWO_LAYERS | {"num_key_value_heads": 2})),
+    "qwen3": Qwen3Config(**(SMALL | TWO_LAYERS | {"num_key_value_heads": 2, "head_dim": 16})),
     "llama_head_64": llama(hidden_size=128, num_attention_heads=2, num_key_value_heads=2),
     "llama_head_128_wider_than_hidden": llama(head_dim=128, num_key_value_heads=1),
     "llama_grouped_heads": llama(num_key_value_heads=1),
@@ -111,7 +115,9 @@ CONFIGS: dict[str, PreTrainedConfig] = {
     "gptj_head_256_rotary_64": gptj(n_layer=1, n_embd=512, n_head=2, rotary_dim=64, n_inner=128),
 }
 
-IN_THE_INNER_LOOP = ("llama", "gptj", "opt", "mistral_sliding_window", "qwen3")
+IN_THE_INNER_LOOP = ("llama", "gptj", "opt")
+
+SOME = [*(pytest.param(name, marks=pytest.mark.slow) for name in ("llama", "opt")), "gptj_head_64_rotary_32"]
 
 
 @pytest.fixture(
@@ -150,9 +156,11 @@ def test_greedy_continuations_are_those_of_pytorch_dense_and_paged(pair: Pair) -
     assert pair.runner.generate_batch(prompts, NUM_GENERATED, chunk=8) == theirs
     assert len({token for tokens in theirs for token in tokens}) > 3  # repeating one token would prove little
     if pair.torch.config.max_position_embeddings >= len(prompts[-1]) + NUM_GENERATED:  # beyond, dynamic scaling has a history
-        for prompt, tokens in zip(prompts, theirs, strict=True):
-            whole = np.asarray([prompt + tokens])
-            assert pair.dense_logits(whole)[0, len(prompt) - 1 : -1].argmax(-1).tolist() == tokens
+        whole = np.zeros((len(prompts), len(prompts[-1]) + NUM_GENERATED), int)  # what comes behind a text it does not see
+        for row, prompt, tokens in zip(whole, prompts, theirs, strict=True):
+            row[: len(prompt) + NUM_GENERATED] = prompt + tokens
+        for logits, prompt, tokens in zip(pair.dense_logits(whole), prompts, theirs, strict=True):
+            assert logits[len(prompt) - 1 :][:NUM_GENERATED].argmax(-1).tolist() == tokens
 
 
 @st.composite
@@ -190,7 +198,7 @@ def configs(draw: st.DrawFn) -> PreTrainedConfig:
 
 
 @pytest.mark.slow
-@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(8), deadline=None, suppress_health_check=list(HealthCheck))
 @given(config=configs(), seed=st.integers(0, 5))
 def test_random_configurations_have_the_logits_of_pytorch_dense_and_paged(
     config: PreTrainedConfig, seed: int, tmp_path_factory: pytest.TempPathFactory
@@ -200,11 +208,11 @@ def test_random_configurations_have_the_logits_of_pytorch_dense_and_paged(
         theirs = pair.torch_logits(token_ids)
         np.testing.assert_allclose(pair.dense_logits(token_ids), theirs, rtol=0, atol=MAX_ERROR)
         np.testing.assert_allclose(pair.decode_logits(token_ids[:, :9]), theirs[:, :9], rtol=0, atol=MAX_ERROR)
-        ours = pair.prefill_logits(token_ids[1], np.array([11, 30]))
-        np.testing.assert_allclose(ours, theirs[1, [10, 29]], rtol=0, atol=MAX_ERROR)
+        ours = pair.prefill_logits(token_ids[1], np.array([11, 27, 30]))
+        np.testing.assert_allclose(ours, theirs[1, [10, 26, 29]], rtol=0, atol=MAX_ERROR)
 
 
-@pytest.mark.parametrize("name", ["llama", pytest.param("opt", marks=pytest.mark.slow), "gptj_head_64_rotary_32"])
+@pytest.mark.parametrize("name", SOME)
 def test_bfloat16_is_near_float32_dense_and_paged(name: str, tmp_path: Path) -> None:
     save_torch(tmp_path, CONFIGS[name], gain=MODERATE_GAIN)
     (token_ids,) = random_tokens(1, 18)
@@ -222,7 +230,7 @@ def test_bfloat16_is_near_float32_dense_and_paged(name: str, tmp_path: Path) -> 
     assert relative_error(np.concatenate(paged), exact[-3:]) < 2e-2
 
 
-@pytest.mark.parametrize("name", ["llama", pytest.param("opt", marks=pytest.mark.slow), "gptj_head_64_rotary_32"])
+@pytest.mark.parametrize("name", SOME)
 def test_int8_weights_are_near_float32_dense_and_paged_in_a_quarter_of_the_bytes(name: str, tmp_path: Path) -> None:
     save_torch(tmp_path, CONFIGS[name], gain=MODERATE_GAIN)
     (token_ids,) = random_tokens(1, 18)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from lamps_jax.models import stored_tensor
 from lamps_jax.models.layers import quantize_int8
 from lamps_jax.models.stored_tensor import CheckpointError, StoredTensor, aligned_empty, read_cast, read_int8
+from tests.properties import examples
 
 HEADER = b"header"
 FLOATS = ["float64", "float32", "float16", "bfloat16"]
@@ -42,7 +43,7 @@ def random_values(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     return np.random.default_rng(1).standard_normal(shape).astype(jnp.dtype(dtype))
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), shape=st.lists(st.integers(0, 9), max_size=3), gathered=st.booleans())
 def test_any_box_of_any_tensor_is_that_part_of_it(
     data: st.DataObject, shape: list[int], gathered: bool, tmp_path: Path, executor: Executor

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from lamps_jax.models.stored_tensor import CheckpointError, StoredTensor, read_cast
 from lamps_jax.models.torch_files import FLOAT_TYPES, read_torch_file
+from tests.properties import examples
 
 DTYPES = [getattr(torch, name) for name in FLOAT_TYPES]
 
@@ -102,7 +103,7 @@ def state_dicts(draw: st.DrawFn) -> dict[str, torch.Tensor]:
     return {f"layer.{number}": tensor for number, tensor in enumerate(tensors)}
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(state_dict=state_dicts(), compression=st.sampled_from([None, zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED]))
 def test_every_state_dict_is_read_bit_for_bit_as_pytorch_reads_it(
     state_dict: dict[str, torch.Tensor], compression: int | None, tmp_path_factory: pytest.TempPathFactory
@@ -393,7 +394,7 @@ def test_compressed_file_that_is_damaged_is_named(saved: Path) -> None:
         read(stored)
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(200), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(where=st.floats(0, 1, exclude_max=True), byte=st.integers(0, 255), compressed=st.booleans())
 def test_file_with_a_wrong_byte_is_read_or_refused(saved: Path, where: float, byte: int, compressed: bool) -> None:
     path = saved.parent / "spoilt.bin"
@@ -411,7 +412,7 @@ def test_file_with_a_wrong_byte_is_read_or_refused(saved: Path, where: float, by
         assert "spoilt.bin" in str(error)
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(200), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_pickle_with_wrong_bytes_is_read_or_refused(saved: Path, data: st.DataObject) -> None:
     path = saved.parent / "spoilt.bin"

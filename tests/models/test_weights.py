@@ -308,6 +308,7 @@ print(json.dumps(report))
 """
 
 
+@pytest.mark.slow
 def test_weights_on_eight_devices_are_those_on_one(tmp_path: Path) -> None:
     save_torch_gptj(tmp_path, gptj_config(num_layers=1))
     report = run_python(ON_EIGHT_DEVICES, tmp_path, XLA_FLAGS="--xla_force_host_platform_device_count=8")
@@ -348,6 +349,7 @@ print(json.dumps(report))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="measures memory as Linux reports it")
 def test_memory_never_holds_much_more_than_the_weights(tmp_path: Path) -> None:
     config = gptj_config(vocab_size=16_384, hidden_size=1024, num_layers=4, num_heads=8, rotary_dim=64, intermediate_size=8192)

@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from lamps_jax.config import SchedulerConfig
 from lamps_jax.sched.cost_model import CostModel
 from lamps_jax.sched.policy import SYSTEMS
+from tests.properties import examples
 from tests.sched.drive import Drive
 
 SLOW_LINK, FAST_LINK = CostModel(1.0, 0.1, 0.0, 0.0, 1.0), CostModel(1.0, 0.1, 0.01, 0.1, 0.2)
@@ -100,7 +101,7 @@ class SchedulerMachine(RuleBasedStateMachine):
 
 
 TestSchedulerMachine = SchedulerMachine.TestCase
-TestSchedulerMachine.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestSchedulerMachine.settings = settings(max_examples=examples(60), stateful_step_count=30, deadline=None)
 
 
 @functools.cache

@@ -13,7 +13,7 @@ from lamps_jax.serve.app import ServerState, create_app
 from lamps_jax.serve.async_engine import AsyncEngine
 from lamps_jax.tools.builtin import BUILTIN_TOOLS
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("optimised", "compiled_before")]
 
 
 @pytest.fixture(scope="module")

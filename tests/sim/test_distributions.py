@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from lamps_jax.sim.distributions import BetaBinomial, Constant, Distribution, Drawable, Lognormal, Mixture, draw, draw_tokens
 from lamps_jax.sim.profiles import AGENT, MULTI_API, SINGLE_API, TOOLBENCH
+from tests.properties import examples
 
 LOGNORMALS = {
     value
@@ -46,7 +47,7 @@ def test_an_unclamped_lognormal_follows_the_closed_form() -> None:
 
 
 @given(mean=st.floats(0.1, 0.9), share=st.floats(0.02, 0.9))
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 def test_any_feasible_moments_are_met(mean: float, share: float) -> None:
     distribution = Lognormal(mean, share * math.sqrt(mean * (1 - mean)), 0.0, 1.0)
     values = evenly(distribution, 4000)

@@ -19,6 +19,7 @@ from lamps_jax.sim.prefixes import prefix_hit_rate
 from lamps_jax.sim.summary import Spread, Summary, summarize, summarize_by_type
 from lamps_jax.sim.workload import RunBy, Script, Workload
 from lamps_jax.sim.workloads import WORKLOADS, load_workload
+from tests.properties import examples
 
 
 @lru_cache
@@ -27,7 +28,7 @@ def generated(name: str) -> Workload:
 
 
 @given(st.sampled_from(sorted(WORKLOADS)), st.integers(0, 2**32), st.floats(0.2, 3), st.floats(0.2, 3))
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 def test_every_script_is_valid_whatever_the_parameters(name: str, seed: int, durations: float, lengths: float) -> None:
     options = replace(WORKLOADS[name].options, duration_spread=durations, length_spread=lengths)
     for made in load_workload(name, num_scripts=5, seed=seed, options=options).scripts:

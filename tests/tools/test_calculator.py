@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from lamps_jax.tools.calculator import CALCULATOR, MAX_EXPRESSION_CHARS, MAX_RESULT_DIGITS, calculate
 from lamps_jax.tools.tool import ToolError
+from tests.properties import examples
 
 
 @st.composite
@@ -64,7 +65,7 @@ def test_thousands_commas_do_not_change_the_value(left: int, right: int) -> None
     assert calculate(f"{left:,} + {right:,}") == str(left + right)
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(st.text(max_size=60))
 def test_any_text_gives_a_short_result_or_a_short_error(text: str) -> None:
     try:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from lamps_jax.tools.encyclopedia import Article, articles
 from lamps_jax.tools.search import NOTHING_FOUND, SEARCH, make_search
 from lamps_jax.tools.tool import ToolError
+from tests.properties import examples
 
 TEXTS = {article.text for article in articles()}
 
@@ -48,7 +49,7 @@ def test_an_empty_query_is_an_error_that_the_model_can_read(query):
         SEARCH.function(query=query)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.text(min_size=1) | st.text(alphabet="\"'*():^-+ANDORNEAT{}\\;%\0 ", min_size=1))
 def test_any_text_gives_an_article_or_nothing(query):
     if query.strip():

@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from lamps_jax.embedded.questions.question import belongs_to
 from lamps_jax.tools.text_world import HOUSE, MAX_RESULT_CHARS, WORLD, Container, Layout, Room, TextWorld, make_world
 from lamps_jax.tools.tool import ToolError
+from tests.properties import examples
 
 ROOM_NAMES = [room.name for room in HOUSE.rooms]
 CONTAINER_NAMES = sorted({container.name for room in HOUSE.rooms for container in room.containers})
@@ -100,7 +101,7 @@ class Player(RuleBasedStateMachine):
         assert len(world.held) == self.taken
 
 
-Player.TestCase.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
+Player.TestCase.settings = settings(max_examples=examples(25), stateful_step_count=20, deadline=None)
 TestPlayer = Player.TestCase
 
 

@@ -97,6 +97,7 @@ def test_blocks_of_8_bits_are_refused_in_words() -> None:
         Case(case.q, case.k, case.v, blocks, case.table, case.positions).paged(jitted)
 
 
+@pytest.mark.slow
 def test_engine_s_programs_give_the_same_tokens_as_with_xla() -> None:
     model, prompts = lively_model(gptj_config(num_layers=1)), np.random.default_rng(0).integers(1, 96, (4, 16)).tolist()
     tokens = []

@@ -41,6 +41,7 @@ def test_decode_equals_dense_attention(head_dim: int, dtype: str, kv_heads: int,
     np.testing.assert_allclose(case.paged(interpreted, window), case.dense(window), rtol=2e-5, atol=2e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("window", [None, 8 * MAX_COPIES + 12])
 def test_context_of_more_blocks_than_are_on_their_way_at_a_time_is_read_whole(window: int | None) -> None:
     lengths = [8 * (MAX_COPIES + 5), 8 * MAX_COPIES, 8 * (MAX_COPIES - 1) + 1]

@@ -33,6 +33,7 @@ def outcomes(results: tuple[SelfTest, ...]) -> set[str]:
     return {result.outcome for result in results}
 
 
+@pytest.mark.slow
 def test_plain_xla_passes_on_grouped_heads_and_windows() -> None:
     results = self_test("xla", replace(SHAPE, num_heads=6, windows=(None, 5), dtype="bfloat16"))
     assert outcomes(results) == {"passed"}

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from lamps_jax.models.attention.xla import GROUP_TOKENS, paged_attention
 from tests.models.attention.paged_case import Case
+from tests.properties import examples
 
 jitted = jax.jit(paged_attention, static_argnames="window")
 
@@ -23,7 +24,7 @@ jitted = jax.jit(paged_attention, static_argnames="window")
         (2, 3, 128, 1, 2, 256, 300),
     ],
 )
-@settings(max_examples=6)
+@settings(max_examples=examples(6))
 @given(data=st.data(), seed=st.integers(0, 2**32 - 1))
 def test_paged_attention_equals_dense_attention_on_ragged_batches(
     batch: int, queries: int, block_size: int, kv_heads: int, group: int, head_dim: int, max_length: int,

@@ -1,0 +1,12 @@
+"""What the programs of documents and examples run in: as their readers have it, but for a cache of compiled programs for all."""
+
+import os
+
+from lamps_jax.cli import default_compile_cache
+
+ENVIRONMENT = os.environ | {
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "0",
+    "JAX_COMPILATION_CACHE_DIR": default_compile_cache(),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+}
