@@ -42,7 +42,7 @@ class SchedulerConfig:
         rank_preemption: Whether a waiting request of better rank takes the place of a running one. None leaves it to the policy.
         apply_handling: When a handling chosen ahead takes effect: "at-call", or "lazily", in the steps after it, and not on the
             request that wastes most, which gives way when memory is wanted. None leaves it to the policy.
-        lookahead: What a rank foresees: up to the return of the "next-call", or the whole "program". None leaves it to the policy.
+        lookahead: What a rank foresees: up to the return of the "next-call", or the whole "program". None: as the policy says.
         call_duration: What is taken for the time that a running call still needs: what it is "expected" to, or as much as has
             "elapsed".
     """

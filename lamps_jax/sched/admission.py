@@ -11,7 +11,8 @@ class Room(NamedTuple):
 
     Attributes:
         free_blocks: That nobody holds and nobody has been promised.
-        held_blocks: That the request has already, or that were found for it.
+        held_blocks: On the device, that the request has already or that were found for it.
+        computed_tokens: Of the request, those in blocks that were found for it among them.
         block_size: Tokens of a block.
         chunk_tokens: Of the request's next chunk.
         running: Requests in the batch.
@@ -19,6 +20,7 @@ class Room(NamedTuple):
 
     free_blocks: int
     held_blocks: int
+    computed_tokens: int
     block_size: int
     chunk_tokens: int
     running: Sequence[Request]
@@ -46,7 +48,7 @@ def next_chunk_fits(request: Request, room: Room) -> bool:
 
     Source: so do the released codes of InferCept and of LAMPS.
     """
-    end = min(len(request.token_ids), request.num_computed_tokens + room.chunk_tokens)
+    end = min(len(request.token_ids), room.computed_tokens + room.chunk_tokens)
     return room.missing_blocks(end) <= room.free_blocks
 
 

@@ -3,36 +3,13 @@
 from bisect import insort
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from lamps_jax.sched.quantities import check_quantities
-from lamps_jax.sched.request import Handling, Request
+from lamps_jax.sched.request import Request
+from lamps_jax.sched.segments import PredictedSegment
 
 MIN_CALLS = 3
 """Calls of a tool before its mean says anything."""
-
-
-@dataclass(frozen=True, slots=True)
-class PredictedSegment:
-    """Output up to a call and the call, or output up to the end.
-
-    Attributes:
-        output_tokens: Still to be decoded.
-        api_duration_s: From the call to its return; None: the segment ends the request.
-        returned_tokens: What the call returns.
-        handling: What becomes of the KV during the call.
-    """
-
-    output_tokens: float
-    api_duration_s: float | None = None
-    returned_tokens: float = 0
-    handling: Handling = Handling.PRESERVE
-
-    def __post_init__(self) -> None:
-        check_quantities(
-            output_tokens=self.output_tokens, api_duration_s=self.api_duration_s or 0.0, returned_tokens=self.returned_tokens
-        )
 
 
 class SeenSegment(NamedTuple):

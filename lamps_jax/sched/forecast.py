@@ -3,11 +3,12 @@
 from collections import deque
 
 from lamps_jax.config import SchedulerConfig
-from lamps_jax.sched.estimates import CallDurations, PredictedSegment, Predictor, SeenSegment
+from lamps_jax.sched.estimates import CallDurations, Predictor, SeenSegment
 from lamps_jax.sched.handling import Call, Choice, Decides, recompute_terms
 from lamps_jax.sched.memory_over_time import Progress, remaining_footprint, until_next_return
 from lamps_jax.sched.policy import System
 from lamps_jax.sched.request import Handling, Request
+from lamps_jax.sched.segments import PredictedSegment
 from lamps_jax.sched.surroundings import Surroundings
 
 RESUMES, PROMOTED, IN_TURN = 0, 1, 2

@@ -19,12 +19,11 @@ foreseen.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 from lamps_jax.sched.cost_model import CostModel
-from lamps_jax.sched.estimates import PredictedSegment
+from lamps_jax.sched.footprint import Footprint
 from lamps_jax.sched.quantities import check_counts, check_quantities
-from lamps_jax.sched.request import Handling
+from lamps_jax.sched.segments import Handling, PredictedSegment
 from lamps_jax.sched.waste import chunks_of, recompute_s
 
 
@@ -85,69 +84,6 @@ class Pace:
         check_counts(block_size=self.block_size)
         if not self.chunk_tokens >= 1:
             raise ValueError(f"chunk_tokens must be at least 1, got {self.chunk_tokens}")
-
-
-class Crowd(NamedTuple):
-    """The other requests on the device.
-
-    Attributes:
-        step_s: What they add to each step.
-        context_tokens: Their contexts; C_other in InferCept's equations.
-    """
-
-    step_s: float = 0.0
-    context_tokens: float = 0.0
-
-
-class Footprint(NamedTuple):
-    """What a stretch of a request's life takes of the device.
-
-    Attributes:
-        token_s: Area under its own curve, in token-seconds.
-        duration_s: Length of the curve.
-        peak_tokens: Top of the curve.
-        imposed_token_s: Area that it adds under the curves of others, which hold their KV while it computes again what was
-            discarded: the second term of InferCept's equations 1 and 4.
-        token_steps: Its tokens summed over its steps: what a second more in each step would add to `token_s`.
-        num_steps: Steps that compute something of it.
-        recompute_s: Time in which it computes again what was discarded.
-    """
-
-    token_s: float = 0.0
-    duration_s: float = 0.0
-    peak_tokens: float = 0.0
-    imposed_token_s: float = 0.0
-    token_steps: float = 0.0
-    num_steps: float = 0.0
-    recompute_s: float = 0.0
-
-    @property
-    def charged_token_s(self) -> float:
-        """Its own area and what it adds to those of others: the reading of the score that the paper's worked example asks for.
-
-        Its own area, Figure 3 alone, serves there R2, R3, R1, and not R3, R2, R1 (tests/sched/test_toy.py).
-        """
-        return self.token_s + self.imposed_token_s
-
-    def charged_among(self, crowd: Crowd) -> float:
-        """`charged_token_s` of a footprint alone on the device, had the others of `crowd` been there: it is linear in them."""
-        return self.token_s + crowd.step_s * self.token_steps + crowd.context_tokens * self.recompute_s
-
-    def duration_among(self, crowd: Crowd) -> float:
-        """`duration_s` of a footprint alone on the device, had the others of `crowd` been there."""
-        return self.duration_s + crowd.step_s * self.num_steps
-
-    def then(self, later: "Footprint") -> "Footprint":
-        """Both stretches, one after the other."""
-        return Footprint(
-            self.token_s + later.token_s,
-            self.duration_s + later.duration_s,
-            max(self.peak_tokens, later.peak_tokens),
-            self.imposed_token_s + later.imposed_token_s,
-            self.token_steps + later.token_steps,
-            self.num_steps + later.num_steps,
-            self.recompute_s + later.recompute_s,
-        )
 
 
 def remaining_footprint(pace: Pace, progress: Progress, segments: Sequence[PredictedSegment]) -> Footprint:

@@ -2,11 +2,9 @@
 
 import enum
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from lamps_jax.sched.estimates import PredictedSegment
-    from lamps_jax.sched.memory_over_time import Footprint
+from lamps_jax.sched.footprint import Footprint
+from lamps_jax.sched.segments import Handling, PredictedSegment
 
 
 class RequestState(enum.Enum):
@@ -16,14 +14,6 @@ class RequestState(enum.Enum):
     RUNNING = "running"
     IN_API_CALL = "in API call"
     FINISHED = "finished"
-
-
-class Handling(enum.Enum):
-    """What becomes of a request's blocks while its API call runs."""
-
-    PRESERVE = "preserve"
-    DISCARD = "discard"
-    SWAP = "swap"
 
 
 class FinishReason(enum.Enum):
@@ -170,11 +160,11 @@ class Request:
     is_promoted: bool = False
     num_calls: int = 0
     num_sampled_before_segment: int = 0
-    estimate: "tuple[PredictedSegment, ...]" = ()
-    footprint: "Footprint | None" = None
+    estimate: tuple[PredictedSegment, ...] = ()
+    footprint: Footprint | None = None
     waste_token_s: float = 0.0
     recompute_terms: tuple[float, float] = (0.0, 0.0)
-    program: "Program | None" = None
+    program: Program | None = None
     num_tokens_once_computed: int = 0
 
     def __post_init__(self) -> None:

@@ -291,9 +291,8 @@ class Scheduler:
 
     def _rank_anew(self, now: float) -> None:
         """Promotes who starves, refreshes ranks that change with time, and lets a better rank displace a worse one."""
-        self._queue.promote_starving(
-            self.num_steps, lambda request: self._forecaster.rank_again(request, self._surroundings(now))
-        )
+        rank_again = self._forecaster.rank_again
+        self._queue.promote_starving(self.num_steps, lambda request: rank_again(request, self._surroundings(now)))
         if self.system.drifts and self.config.rank_refresh_steps:
             around = self._surroundings(now)
             self._queue.refresh(self.config.rank_refresh_steps, lambda request: rank_again(request, around))
@@ -376,7 +375,8 @@ class Scheduler:
             free = self.blocks.num_free_blocks - self.memory.num_cached(found[0]) - promised
             held = len(request.block_ids) + len(found[0])
             chunk = min(budget, self.config.max_chunk_tokens)
-            room = Room(free, held, self.blocks.block_size, chunk, self._batch.running)
+            computed = max(request.num_computed_tokens, (len(found[0]) + len(found[1])) * self.blocks.block_size)
+            room = Room(free, held, computed, self.blocks.block_size, chunk, self._batch.running)
             # A request whose blocks are on the host wants all of them back before it runs.
             known = room.missing_blocks(len(request.token_ids))
             if self._admits(request, room) and len(request.host_block_ids) + len(found[1]) <= max(free, 0):

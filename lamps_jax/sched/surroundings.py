@@ -3,7 +3,8 @@
 from typing import NamedTuple
 
 from lamps_jax.sched.cost_model import CostModel
-from lamps_jax.sched.memory_over_time import Crowd, Pace
+from lamps_jax.sched.footprint import Crowd
+from lamps_jax.sched.memory_over_time import Pace
 
 
 class Surroundings(NamedTuple):

@@ -9,10 +9,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from lamps_jax.sched.cost_model import CostModel
-from lamps_jax.sched.estimates import PredictedSegment
+from lamps_jax.sched.footprint import Crowd, Footprint
 from lamps_jax.sched.memory_over_time import (
-    Crowd,
-    Footprint,
     Pace,
     Progress,
     call_footprint,
@@ -22,6 +20,7 @@ from lamps_jax.sched.memory_over_time import (
     until_next_return,
 )
 from lamps_jax.sched.request import Handling
+from lamps_jax.sched.segments import PredictedSegment
 
 P, D, S = Handling.PRESERVE, Handling.DISCARD, Handling.SWAP
 GPTJ = CostModel(10e-3, 46.3e-6, 0.0, 1e-4, 2.9e-3)
@@ -168,9 +167,7 @@ def near(footprint: Footprint) -> object:
 
 
 @given(paces, lengths, lives)
-def test_a_footprint_alone_says_what_it_would_be_among_others(
-    pace: Pace, prompt: int, segments: tuple[PredictedSegment, ...]
-):
+def test_a_footprint_alone_says_what_it_would_be_among_others(pace: Pace, prompt: int, segments: tuple[PredictedSegment, ...]):
     alone = remaining_footprint(replace(pace, other_tokens=0, other_context_tokens=0), Progress(prompt), segments)
     among = remaining_footprint(pace, Progress(prompt), segments)
     others_s = pace.cost_model.forward_s(pace.other_tokens, pace.other_context_tokens) - pace.cost_model.forward_base_s

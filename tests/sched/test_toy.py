@@ -22,9 +22,8 @@ import pytest
 
 from lamps_jax.sched.artifact import ArtifactConstants, ArtifactSegment, Running, artifact_score
 from lamps_jax.sched.cost_model import CostModel
-from lamps_jax.sched.estimates import PredictedSegment
+from lamps_jax.sched.footprint import Footprint
 from lamps_jax.sched.memory_over_time import (
-    Footprint,
     Pace,
     Progress,
     call_footprint,
@@ -32,6 +31,7 @@ from lamps_jax.sched.memory_over_time import (
     remaining_footprint,
 )
 from lamps_jax.sched.request import Handling
+from lamps_jax.sched.segments import PredictedSegment
 from lamps_jax.sched.waste import discard_waste, preserve_waste, swap_waste
 from tests.sched.toy import (
     EXAMPLE,
