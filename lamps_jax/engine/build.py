@@ -94,16 +94,16 @@ def assemble_engine(
 
 
 def _scheduler(executor: JaxExecutor, config: EngineConfig, progress: Progress) -> Scheduler:
-    """A scheduler over the executor's blocks; where there are host blocks, with the measured cost of steps and swaps."""
+    """A scheduler over the executor's blocks; where they are weighed, with the measured cost of steps and swaps."""
     assert config.num_blocks is not None
-    num_host_blocks, cost_model = executor.num_host_blocks, UNIT_COSTS
+    num_host_blocks, cost_model = executor.num_host_blocks, None
     if config.host_kv_bytes and not num_host_blocks:
         logger.warning("host_kv_bytes of %d hold no KV block, which has %d bytes", config.host_kv_bytes, executor.block_bytes)
     if config.scheduler.policy == "swap" and not num_host_blocks:
         logger.warning(
             "the policy swap has no host memory to swap to; give --host-kv-bytes (a KV block has %d)", executor.block_bytes
         )
-    if num_host_blocks:
+    if num_host_blocks or system_named(config.scheduler.policy).needs_costs:
         progress("measuring", 0, 1)
         measured = measure_cost_model(executor, config, num_blocks=config.num_blocks, num_host_blocks=num_host_blocks)
         executor.host_pool.clear()
@@ -116,9 +116,9 @@ def _scheduler(executor: JaxExecutor, config: EngineConfig, progress: Progress) 
         progress("measuring", 1, 1)
     eviction = least_recently_used
     if config.scheduler.eviction == "cost":
-        eviction = cost_aware(cost_model, config.block_size, config.scheduler.cache_decay_s)
+        eviction = cost_aware(cost_model or UNIT_COSTS, config.block_size, config.scheduler.cache_decay_s)
     blocks = BlockManager(config.num_blocks, config.block_size, num_host_blocks=num_host_blocks, eviction=eviction)
-    return Scheduler(config.scheduler, blocks, cost_model if num_host_blocks else None)
+    return Scheduler(config.scheduler, blocks, cost_model)
 
 
 UNIT_COSTS = CostModel(0.0, 1.0, 0.0, 0.0, 0.0)

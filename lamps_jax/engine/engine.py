@@ -20,7 +20,6 @@ from lamps_jax.engine.events import ApiCall, Event, EventSink, RequestOutput
 from lamps_jax.engine.text_stream import TextStream
 from lamps_jax.metrics import Timestamps
 from lamps_jax.models.tokenizer import Tokenizer
-from lamps_jax.sched.estimates import CallDurations
 from lamps_jax.sched.plan import StepPlan, StepResult
 from lamps_jax.sched.request import FinishReason, Request, RequestState, SamplingParams
 from lamps_jax.sched.scheduler import Scheduler
@@ -96,7 +95,6 @@ class Engine:
         self.default_temperature = default_temperature
         self._executor, self._api_runner = executor, api_runner
         self._eos_token_ids = frozenset(eos_token_ids)
-        self._durations = CallDurations()
         self._live: dict[str, _LiveRequest] = {}
         self._ids = itertools.count()
         self._in_flight: Any = None
@@ -133,6 +131,8 @@ class Engine:
         recognise_calls: bool = True,
         cache_salt: str = "",
         fork_of: str | None = None,
+        request_type: str = "",
+        program_id: str = "",
     ) -> str:
         """Queues a request; returns its id.
 
@@ -143,12 +143,17 @@ class Engine:
             cache_salt: KV blocks are shared only among requests of the same salt: one a tenant keeps tenants from learning, by
                 the time that it takes, what others have asked.
             fork_of: Id of a request with the same prompt, of which this is a further answer: the prompt is computed once.
+            request_type: What requests of one type do is taken for alike; "" where nothing is known.
+            program_id: Names the session or agent that the request is part of; "" for none.
 
         Raises:
             ValueError: If the prompt is empty, too long for the model's context, or not that of `fork_of`.
         """
         request_id, now = f"request-{next(self._ids)}", self.clock()
-        request = Request(request_id, now, list(prompt_token_ids), sampling, cache_salt=cache_salt)
+        request = Request(
+            request_id, now, list(prompt_token_ids), sampling,
+            cache_salt=cache_salt, request_type=request_type, program_id=program_id,
+        )  # fmt: skip
         self.scheduler.add(request, fork_of=fork_of)
         client_tools = client_tools or {}
         names = frozenset((*self.tools, *client_tools)) if recognise_calls else frozenset[str]()
@@ -244,8 +249,8 @@ class Engine:
             live.on_event(Event("call", output, call=call))
             self._finish(live, FinishReason.TOOL_CALLS)
             return
-        expected_s = 0.0 if problem else self._durations.expected_s(tool.name)
-        call.handling = self.scheduler.api_called(output.request_id, self.clock(), expected_s)
+        expected_s = 0.0 if problem else self.scheduler.durations.expected_s(tool.name)
+        call.handling = self.scheduler.api_called(output.request_id, self.clock(), expected_s, tool=tool.name)
         if written.surplus:
             kept = token_text.removesuffix(written.surplus).lstrip("\N{REPLACEMENT CHARACTER}")  # bytes of an earlier token
             self.scheduler.replace_last_token(output.request_id, self.tokenizer.encode_text(kept))
@@ -266,7 +271,7 @@ class Engine:
         call.handling = live.request.handling  # want of memory may have turned preserve into discard
         live.output.timestamps.api_s += outcome.duration_s
         if not outcome.failed:
-            self._durations.observe(call.name, outcome.duration_s)
+            self.scheduler.durations.observe(call.name, outcome.duration_s)
         live.on_event(Event("result", live.output, call=call))
         room = self.scheduler.room_tokens(live.request)
         if room <= 0:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from lamps_jax.sched import handling, rank
 from lamps_jax.sched.admission import Admission, next_chunk_fits, whole_context_fits
-from lamps_jax.sched.handling import Decides, HandlingRule
+from lamps_jax.sched.handling import Decides, HandlingRule, by_pause
 from lamps_jax.sched.rank import RankRule
 from lamps_jax.sched.request import Handling, Request
 
@@ -44,7 +44,7 @@ class System:
     decides: Decides = Decides.AT_CALL
     admits: Admission = whole_context_fits
     gives_way: Handling = Handling.DISCARD
-    victim_key: Callable[[Request], tuple[float, ...]] = handling.by_pause
+    victim_key: Callable[[Request], tuple[float, ...]] = by_pause
     first_come: bool = True
     predicts: bool = False
     drifts: bool = False

@@ -346,6 +346,7 @@ class Scheduler:
                     return
                 self.memory.fork(parent, request)
                 request.parent = None
+                self._holding[request.request_id] = request
             if not self._has_room(request, budget):
                 return
             self._queue.pop_first()

@@ -5,6 +5,7 @@ examples.
 """
 
 import random
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,17 @@ COSTS = (
     CostModel(0.0, 0.0, 0.0, 0.0, 10.0),
     CostModel(0.1, 0.0, 0.0, 0.05, 0.02),
 )
+OPTIONS: dict[str, list[Any]] = {
+    "admission": ["whole-context", "next-chunk", "predicted-peak"],
+    "starvation_threshold": [0, 1, 5],
+    "starvation_scope": ["waiting", "started"],
+    "rank_refresh_steps": [0, 1, 3],
+    "rank_preemption": [True, False],
+    "apply_handling": ["at-call", "lazily"],
+    "lookahead": ["next-call", "program"],
+    "call_duration": ["expected", "elapsed"],
+}
+"""Any policy can be run with any of them."""
 TEXTS = [list(range(first, first + 30)) for first in (100, 100, 200)]
 """Prompts are beginnings of these, so that many are alike."""
 
@@ -38,6 +50,7 @@ def some_drive(rng: random.Random) -> Drive:
         max_model_len=max_model_len,
         prefix_cache=rng.random() < 0.6,
         preserve_limit_s=rng.choice([None, None, 0.0, 1.0, 4.0]),
+        **{name: rng.choice(choices) for name, choices in OPTIONS.items() if rng.random() < 0.4},
     )
     num_blocks = -(-max_model_len // block_size) + 1 + rng.choice([0, 0, 1, 2, 4, 8, 16])
     return Drive(config, block_size, num_blocks, rng.choice([0, 1, 1, 2, 3, 6, 14, 40]), rng.choice(COSTS))

@@ -156,7 +156,7 @@ def test_paused_requests_lose_their_blocks_in_a_busy_hour_of_the_preserve_system
     assert sum(busy_hour("preserve", seed).num_discarded_while_paused for seed in range(4)) > 5
 
 
-@every_system
+@pytest.mark.parametrize("system", [name for name, system in SYSTEMS.items() if not system.prefix_cache])
 def test_recomputed_tokens_are_counted_only_when_something_was_computed_twice(system: str):
     drive = busy_hour(system, 7)
     times: dict[str, list[int]] = {}
