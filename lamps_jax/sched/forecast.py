@@ -25,12 +25,14 @@ class Forecaster:
 
     def __init__(self, system: System, config: SchedulerConfig, predictor: Predictor, durations: CallDurations):
         self._system, self._predictor, self._durations = system, predictor, durations
+        knows_calls = system.decides is Decides.EACH_STEP and config.call_duration == "expected"
+        self._predicts = system.predicts or knows_calls or config.admission == "predicted-peak"
         self._whole_program = (config.lookahead or system.looks_ahead) == "program"
         self._lazily = system.lazily if config.apply_handling is None else config.apply_handling == "lazily"
 
     def predict(self, request: Request, around: Surroundings) -> None:
         """Takes in what is predicted of a request that arrives or returns, and chooses the handling of its calls."""
-        if not self._system.predicts:
+        if not self._predicts:
             return
         estimate = self._predictor.predict(request)
         request.estimate = estimate if self._whole_program else until_next_return(estimate)

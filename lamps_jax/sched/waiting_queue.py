@@ -28,7 +28,11 @@ class WaitingQueue:
         self._heap: list[tuple[tuple[float, ...], int, Request]] = []
         self._due: deque[tuple[int, int, Request]] = deque()  # step of promotion, first ticket of this stay in the queue
         self._tickets = itertools.count(1)
-        self._cursor = self._num_stale_seen = 0
+        self._cursor = self._round_end = self._num_stale_seen = 0
+
+    def __len__(self) -> int:
+        """Entries, those that no longer count among them."""
+        return len(self._heap)
 
     def push(self, request: Request, step: int) -> None:
         """Queues a request at its rank; it begins to starve at `step`."""
@@ -71,20 +75,20 @@ class WaitingQueue:
     def refresh(self, interval: int, rank_of: Callable[[Request], tuple[float, ...]]) -> None:
         """Ranks some of the waiting requests anew: all within `interval` steps, or `RANKED_PER_STEP` of them a step."""
         heap = self._heap
-        size = len(heap)
-        for place in range(self._cursor, min(size, self._cursor + min(-(-size // interval), RANKED_PER_STEP))):
+        if self._cursor >= min(self._round_end, len(heap)):
+            if self._num_stale_seen > self._round_end // 4:
+                heap[:] = [entry for entry in heap if _is_valid(entry[2], entry[1])]
+                heapq.heapify(heap)
+            self._cursor, self._round_end, self._num_stale_seen = 0, len(heap), 0
+        count = min(-(-self._round_end // interval), RANKED_PER_STEP)
+        for place in range(self._cursor, min(self._round_end, len(heap), self._cursor + count)):
             _, ticket, request = heap[place]
-            self._cursor = place + 1
             if not _is_valid(request, ticket):
                 self._num_stale_seen += 1
             elif (rank := rank_of(request)) != request.rank:
                 request.rank = rank
                 self._enter(request)
-        if self._cursor >= size:
-            if self._num_stale_seen > size // 4:
-                heap[:] = [entry for entry in heap if _is_valid(entry[2], entry[1])]
-                heapq.heapify(heap)
-            self._cursor = self._num_stale_seen = 0
+        self._cursor += count
 
     def _enter(self, request: Request) -> None:
         request.queue_ticket = next(self._tickets)
