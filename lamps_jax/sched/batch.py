@@ -49,12 +49,6 @@ class Batch:
             request.num_pending_samples = 0
             request.num_computed_tokens = min(request.num_computed_tokens, len(request.token_ids))
 
-    def must_wait_for_sample(self, request: Request) -> bool:
-        """Whether a request ends with its pending sample, for want of tokens or of context."""
-        return request.num_pending_samples > 0 and (
-            request.max_tokens_left <= 0 or request.num_tokens >= self._config.max_model_len
-        )
-
     def next_tokens(self, request: Request, budget: int) -> int:
         """How many of a request's tokens the next step can compute."""
         return min(request.num_tokens - request.num_computed_tokens, self._config.max_chunk_tokens, budget)

@@ -120,6 +120,7 @@ class Request:
         recompute_terms: Token-seconds that computing its context again after its call wastes: of its own, and for each token
             of others.
         program: What is known of the session or agent that it is part of.
+        max_sampled_tokens: `max_tokens` of its sampling, or more than anybody can sample.
         num_tokens_once_computed: Most tokens it ever had computed; what is computed again below that was recomputed.
     """
 
@@ -165,10 +166,13 @@ class Request:
     waste_token_s: float = 0.0
     recompute_terms: tuple[float, float] = (0.0, 0.0)
     program: Program | None = None
+    max_sampled_tokens: int = 2**62
     num_tokens_once_computed: int = 0
 
     def __post_init__(self) -> None:
         self.num_prompt_tokens = len(self.token_ids)
+        if self.sampling.max_tokens is not None:
+            self.max_sampled_tokens = self.sampling.max_tokens
 
     @property
     def num_tokens(self) -> int:

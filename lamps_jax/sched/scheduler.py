@@ -23,7 +23,7 @@ from lamps_jax.sched.plan import Decode, PrefillChunk, StepPlan, StepResult
 from lamps_jax.sched.policy import System, system_named
 from lamps_jax.sched.programs import Programs
 from lamps_jax.sched.request import FinishReason, Handling, Request, RequestState
-from lamps_jax.sched.surroundings import Surroundings
+from lamps_jax.sched.surroundings import Surroundings, crowd_of
 from lamps_jax.sched.swapper import Swapper
 from lamps_jax.sched.waiting_queue import WaitingQueue
 
@@ -134,17 +134,22 @@ class Scheduler:
 
     def schedule(self, now: float) -> StepPlan:
         """The next step; empty when nothing can run before a result, a tool or a new request comes in."""
-        self.memory.begin_plan(now, *self._expected_load())
-        self._planned_s, self._around = now, None
+        load = self._load()
+        self.memory.begin_plan(now, self._expected_tokens(load[0]), load[1])
+        self._planned_s, self._around = now, self._surroundings_of(now, *load)
         self._swapper.limit_preserving(now)
         self._rank_anew(now)
         budget, prefills, decodes = self.config.token_budget, list[PrefillChunk](), list[Decode]()
         preemptions, batch, size = self.num_preemptions, self._batch, self.blocks.block_size
+        max_model_len = self.config.max_model_len
         for request in tuple(batch.running):
-            if request.state is not RequestState.RUNNING or budget == 0 or batch.must_wait_for_sample(request):
+            if request.state is not RequestState.RUNNING or budget == 0:
                 continue
-            start = request.num_computed_tokens
-            uncomputed = len(request.token_ids) + request.num_pending_samples - start
+            pending, start = request.num_pending_samples, request.num_computed_tokens
+            num_known = len(request.token_ids) + pending
+            if pending and (request.num_sampled_tokens + pending >= request.max_sampled_tokens or num_known >= max_model_len):
+                continue  # it ends with its pending sample, for want of tokens or of context
+            uncomputed = num_known - start
             num_tokens = 1 if uncomputed == 1 else batch.next_tokens(request, budget)
             if start + num_tokens > len(request.block_ids) * size and not self._reclaim(request, num_tokens):
                 self._preempt(request)
@@ -273,21 +278,31 @@ class Scheduler:
     def _surroundings(self, now: float, *, anew: bool = False) -> Surroundings:
         """What rules look at; within a plan it is looked up once."""
         if self._around is None or anew or self._around.now != now:
-            config, running = self.config, self._batch.running
-            contexts = sum(request.num_computed_tokens for request in running)
-            batch_tokens = sum(request.num_tokens - request.num_computed_tokens for request in running)
-            self._around = Surroundings(
-                now,
-                self.cost_model or TOKENS_ALONE,
-                self.blocks.block_size,
-                config.token_budget,
-                config.max_chunk_tokens,
-                batch_tokens,
-                contexts,
-                len(self.blocks.host.ids) > 0,
-                config.call_duration == "expected",
-            )
+            self._around = self._surroundings_of(now, *self._load())
         return self._around
+
+    def _surroundings_of(self, now: float, batch_tokens: int, context_tokens: int) -> Surroundings:
+        config, cost_model = self.config, self.cost_model or TOKENS_ALONE
+        return Surroundings(
+            now,
+            cost_model,
+            self.blocks.block_size,
+            config.token_budget,
+            config.max_chunk_tokens,
+            batch_tokens,
+            context_tokens,
+            len(self.blocks.host.ids) > 0,
+            config.call_duration == "expected",
+            crowd_of(cost_model, min(batch_tokens, config.token_budget), context_tokens),
+        )
+
+    def _load(self) -> tuple[int, int]:
+        """Tokens of running requests that are still to be computed, and those that are."""
+        uncomputed = computed = 0
+        for request in self._batch.running:
+            computed += (done := request.num_computed_tokens)
+            uncomputed += len(request.token_ids) + request.num_pending_samples - done
+        return uncomputed, computed
 
     def _rank_anew(self, now: float) -> None:
         """Promotes who starves, refreshes ranks that change with time, and lets a better rank displace a worse one."""
@@ -393,16 +408,11 @@ class Scheduler:
 
     # Then memory: who gives way.
 
-    def _expected_load(self) -> tuple[int, int]:
-        """Tokens that the step will compute, about, and the sum of the contexts that they attend to."""
-        if self.cost_model is None:
-            return 0, 0
-        running, contexts, computing = self._batch.running, 0, False
-        for request in running:
-            contexts += request.num_computed_tokens
-            computing = computing or len(request.token_ids) + request.num_pending_samples - request.num_computed_tokens > 1
-        full = computing or not running or self._queue.first() is not None
-        return (self.config.token_budget if full else len(running)), contexts
+    def _expected_tokens(self, uncomputed: int) -> int:
+        """Tokens that the step will compute, about."""
+        num_running = len(self._batch.running)
+        full = uncomputed > num_running or not num_running or self._queue.first() is not None
+        return self.config.token_budget if full else num_running
 
     def _reclaim(self, request: Request, num_tokens: int) -> bool:
         """Gives the request blocks for its next tokens, taking them from others if need be; False if even that is not enough."""

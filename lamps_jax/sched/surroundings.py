@@ -19,6 +19,7 @@ class Surroundings(NamedTuple):
         batch_tokens: Tokens of running requests that are still to be computed; one for each that decodes.
         context_tokens: Tokens of theirs on the device.
         can_swap: Whether there are host blocks to swap to.
+        crowd: The running requests as others meet them; see `crowd_of`.
         expects_duration: Whether what is expected of a running call counts, and not what has elapsed of it.
     """
 
@@ -31,16 +32,15 @@ class Surroundings(NamedTuple):
     context_tokens: int = 0
     can_swap: bool = False
     expects_duration: bool = False
-
-    @property
-    def crowd(self) -> Crowd:
-        """The running requests as others meet them."""
-        computed = min(self.batch_tokens, self.token_budget)
-        model = self.cost_model
-        added_s = computed * model.forward_per_token_s + self.context_tokens * model.forward_per_context_token_s
-        return Crowd(added_s, self.context_tokens)
+    crowd: Crowd = Crowd()
 
     @property
     def pace(self) -> Pace:
         """How fast a request gets on that is alone on the device."""
         return Pace(self.cost_model, self.block_size, chunk_tokens=self.chunk_tokens)
+
+
+def crowd_of(cost_model: CostModel, batch_tokens: int, context_tokens: int) -> Crowd:
+    """What requests that compute so many tokens a step, and hold so many, are to another one."""
+    per_token_s, per_context_token_s = cost_model.forward_per_token_s, cost_model.forward_per_context_token_s
+    return Crowd(batch_tokens * per_token_s + context_tokens * per_context_token_s, context_tokens)
