@@ -1,5 +1,7 @@
 """From the timestamps of a request to latencies: one formula each. All times are in seconds."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 
@@ -55,3 +57,17 @@ def latencies(times: Timestamps, num_tokens: int) -> Latencies:
         ttft_s = times.first_token_s - times.arrival_s
         tpot_s = (times.last_token_s - times.first_token_s) / (num_tokens - 1) if num_tokens > 1 else None
     return Latencies(ttft_s, tpot_s, e2e_s, e2e_s - times.api_s, times.api_s)
+
+
+def percentiles(values: Sequence[float], shares: Sequence[float]) -> list[float]:
+    """For each share the least value that so many of all values do not exceed (nearest rank).
+
+    Raises:
+        ValueError: If there are no values, or a share is not between 0 and 1.
+    """
+    if not values:
+        raise ValueError("of no values there are no percentiles")
+    if not all(0 <= share <= 1 for share in shares):
+        raise ValueError(f"shares must be between 0 and 1, got {list(shares)}")
+    ordered = sorted(values)
+    return [ordered[max(0, math.ceil(share * len(ordered)) - 1)] for share in shares]

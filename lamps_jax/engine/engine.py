@@ -13,18 +13,20 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lamps_jax.engine.api_runner import ApiOutcome
 from lamps_jax.engine.events import ApiCall, Event, EventSink, RequestOutput
-from lamps_jax.engine.text_stream import TextStream
+from lamps_jax.engine.text_stream import TextStream, TokenReader
 from lamps_jax.metrics import Timestamps
-from lamps_jax.models.tokenizer import Tokenizer
 from lamps_jax.sched.plan import StepPlan, StepResult
 from lamps_jax.sched.request import FinishReason, Request, RequestState, SamplingParams
 from lamps_jax.sched.scheduler import Scheduler
-from lamps_jax.tools.call_format import WrittenCall, parse_arguments, render_result
+from lamps_jax.tools.call_format import WrittenCall, parse_arguments
 from lamps_jax.tools.tool import Tool, ToolError
+
+if TYPE_CHECKING:  # a simulation needs no tokenizer, which takes seconds to import
+    from lamps_jax.models.tokenizer import Tokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -70,14 +72,18 @@ class _LiveRequest:
 
     request: Request
     output: RequestOutput
-    stream: TextStream
+    reader: TokenReader
     on_event: EventSink
     client_tools: Mapping[str, Tool]
     tool_state: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 class Engine:
-    """Serves many requests at once. Everything but `wake_up` is to be called from one thread."""
+    """Serves many requests at once. Everything but `wake_up` is to be called from one thread.
+
+    Args:
+        tokenizer: Of the model; None where every request is added with a reader of its own.
+    """
 
     def __init__(
         self,
@@ -85,20 +91,32 @@ class Engine:
         scheduler: Scheduler,
         executor: Executor,
         api_runner: ApiRunner,
-        tokenizer: Tokenizer,
+        tokenizer: "Tokenizer | None",
         tools: Mapping[str, Tool],
         eos_token_ids: tuple[int, ...],
         default_temperature: float = 1.0,
         clock: Clock = time.monotonic,
     ):
-        self.scheduler, self.tokenizer, self.tools, self.clock = scheduler, tokenizer, tools, clock
+        self.scheduler, self.tools, self.clock = scheduler, tools, clock
         self.default_temperature = default_temperature
-        self._executor, self._api_runner = executor, api_runner
+        self._executor, self._api_runner, self._tokenizer = executor, api_runner, tokenizer
         self._eos_token_ids = frozenset(eos_token_ids)
+        self._max_model_len = scheduler.config.max_model_len
         self._live: dict[str, _LiveRequest] = {}
         self._ids = itertools.count()
         self._in_flight: Any = None
         self._wake_up = threading.Event()
+
+    @property
+    def tokenizer(self) -> "Tokenizer":
+        """Between text and tokens.
+
+        Raises:
+            RuntimeError: If the engine has none.
+        """
+        if self._tokenizer is None:
+            raise RuntimeError("this engine has no tokenizer; add its requests with a reader of their tokens")
+        return self._tokenizer
 
     @property
     def num_unfinished(self) -> int:
@@ -133,6 +151,8 @@ class Engine:
         fork_of: str | None = None,
         request_type: str = "",
         program_id: str = "",
+        reader: TokenReader | None = None,
+        request_id: str | None = None,
     ) -> str:
         """Queues a request; returns its id.
 
@@ -145,21 +165,25 @@ class Engine:
             fork_of: Id of a request with the same prompt, of which this is a further answer: the prompt is computed once.
             request_type: What requests of one type do is taken for alike; "" where nothing is known.
             program_id: Names the session or agent that the request is part of; "" for none.
+            reader: Says what its tokens mean; None reads them as the model's text.
+            request_id: Its id; None for one of the engine's own.
 
         Raises:
             ValueError: If the prompt is empty, too long for the model's context, or not that of `fork_of`.
         """
-        request_id, now = f"request-{next(self._ids)}", self.clock()
+        request_id, now = request_id or f"request-{next(self._ids)}", self.clock()
         request = Request(
             request_id, now, list(prompt_token_ids), sampling,
             cache_salt=cache_salt, request_type=request_type, program_id=program_id,
         )  # fmt: skip
         self.scheduler.add(request, fork_of=fork_of)
         client_tools = client_tools or {}
-        names = frozenset((*self.tools, *client_tools)) if recognise_calls else frozenset[str]()
-        stream = TextStream(self.tokenizer.stream(request.token_ids), tools=names, stop=sampling.stop)
+        if reader is None:
+            names = frozenset((*self.tools, *client_tools)) if recognise_calls else frozenset[str]()
+            detokenizer = self.tokenizer.stream(request.token_ids)
+            reader = TextStream(detokenizer, tools=names, stop=sampling.stop, tokenizer=self.tokenizer)
         output = RequestOutput(request_id, len(prompt_token_ids), Timestamps(now))
-        self._live[request_id] = _LiveRequest(request, output, stream, on_event, client_tools)
+        self._live[request_id] = _LiveRequest(request, output, reader, on_event, client_tools)
         return request_id
 
     def abort(self, request_id: str) -> None:
@@ -185,8 +209,14 @@ class Engine:
         submitted = self._executor.submit(plan) if plan else None
         collected, self._in_flight = self._in_flight, submitted
         if collected is not None:
-            for request, token_id in self.scheduler.update(self._executor.collect(collected), self.clock()):
-                self._guarded(request.request_id, self._take_token, self._live[request.request_id], token_id)
+            result = self._executor.collect(collected)
+            now = self.clock()
+            live = self._live
+            for request, token_id in self.scheduler.update(result, now):
+                try:
+                    self._take_token(live[request.request_id], token_id, now)
+                except Exception as error:
+                    self._fail(request.request_id, error)
         return bool(outcomes) or submitted is not None or collected is not None
 
     def wake_up(self) -> None:
@@ -207,22 +237,28 @@ class Engine:
         try:
             act(*arguments)
         except Exception as error:
-            logger.exception("%s ends with an error", request_id)
-            if live := self._live.get(request_id):
-                live.output.error = f"the request failed ({type(error).__name__}: {error})"
-                self._finish(live, FinishReason.ERROR)
+            self._fail(request_id, error)
 
-    def _take_token(self, live: _LiveRequest, token_id: int) -> None:
+    def _fail(self, request_id: str, error: Exception) -> None:
+        """Ends a request with an error; to be called where the error is handled."""
+        logger.exception("%s ends with an error", request_id)
+        if live := self._live.get(request_id):
+            live.output.error = f"the request failed ({type(error).__name__}: {error})"
+            self._finish(live, FinishReason.ERROR)
+
+    def _take_token(self, live: _LiveRequest, token_id: int, now: float) -> None:
         request, output, sampling = live.request, live.output, live.request.sampling
-        now = output.timestamps.last_token_s = self.clock()
-        if output.timestamps.first_token_s is None:
-            output.timestamps.first_token_s = now
+        times, num_sampled = output.timestamps, request.num_sampled_tokens
+        times.last_token_s = now
+        if times.first_token_s is None:
+            times.first_token_s = now
         output.token_ids.append(token_id)
-        step = live.stream.push(token_id, stop_allowed=request.num_sampled_tokens >= sampling.min_tokens)
-        self._show(live, step.text)
+        step = live.reader.push(token_id, stop_allowed=num_sampled >= sampling.min_tokens)
+        if step.text:
+            self._show(live, step.text)
         if step.stopped or (token_id in self._eos_token_ids and not sampling.ignore_eos):
             self._finish(live, FinishReason.STOP, flush=not step.stopped)
-        elif request.num_sampled_tokens == sampling.max_tokens or self.scheduler.room_tokens(request) < 0:
+        elif num_sampled == sampling.max_tokens or len(request.token_ids) >= self._max_model_len:
             self._finish(live, FinishReason.LENGTH)
         elif step.call is not None:
             self._call(live, step.call, step.token_text)
@@ -277,14 +313,14 @@ class Engine:
         if room <= 0:
             self._finish(live, FinishReason.LENGTH)
             return
-        token_ids = self.tokenizer.encode_text(render_result(outcome.result))[:room]
-        live.stream.inject(token_ids)
+        token_ids = live.reader.result_token_ids(outcome.result)[:room]
+        live.reader.inject(token_ids)
         self.scheduler.api_returned(outcome.request_id, token_ids, self.clock())
 
     def _finish(self, live: _LiveRequest, reason: FinishReason, *, flush: bool = True) -> None:
         request_id = live.output.request_id
         if flush and reason in (FinishReason.STOP, FinishReason.LENGTH):
-            self._show(live, live.stream.flush())
+            self._show(live, live.reader.flush())
         if live.request.state is RequestState.IN_API_CALL:
             self._api_runner.cancel(request_id)
         self.scheduler.finish(request_id, reason, self.clock())

@@ -1,9 +1,12 @@
 """From a request's tokens to what people see: text without calls, up to a stop text."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
-from lamps_jax.models.tokenizer import Detokenizer
-from lamps_jax.tools.call_format import InlineCallParser, WrittenCall
+from lamps_jax.tools.call_format import InlineCallParser, WrittenCall, render_result
+
+if TYPE_CHECKING:  # readers that read no text need no tokenizer, which takes seconds to import
+    from lamps_jax.models.tokenizer import Detokenizer, Tokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +26,39 @@ class TextStep:
     stopped: bool
 
 
+class TokenReader(Protocol):
+    """Says what a request's tokens mean: text, a call, an end."""
+
+    def push(self, token_id: int, *, stop_allowed: bool) -> TextStep:
+        """Takes in a sampled token. Without `stop_allowed` no text ends the request."""
+        ...
+
+    def result_token_ids(self, result: str) -> list[int]:
+        """The tokens by which a call's result is told to the model."""
+        ...
+
+    def inject(self, token_ids: list[int]) -> None:
+        """Takes in tokens that are part of the context but not of the output: a call's result."""
+        ...
+
+    def flush(self) -> str:
+        """Text held back so far, when no more tokens will come."""
+        ...
+
+
 class TextStream:
     """The text of one request, token by token.
 
     With tools the blanks around a call are folded: those before it are not shown.
+
+    Args:
+        tokenizer: Of the results of calls; a stream without tools needs none.
     """
 
-    def __init__(self, detokenizer: Detokenizer, *, tools: frozenset[str], stop: tuple[str, ...]):
-        self._detokenizer = detokenizer
+    def __init__(
+        self, detokenizer: "Detokenizer", *, tools: frozenset[str], stop: tuple[str, ...], tokenizer: "Tokenizer | None" = None
+    ):
+        self._detokenizer, self._tokenizer = detokenizer, tokenizer
         self._calls = InlineCallParser(tools) if tools else None
         self._stop = StopTexts(stop)
         self._blanks, self._shown = "", False
@@ -44,6 +72,11 @@ class TextStream:
             text += self._stop.flush()  # a stop text does not reach across a call
         text = self._fold_blanks(text, call) if self._calls else text
         return TextStep(token_text, text, call, stopped)
+
+    def result_token_ids(self, result: str) -> list[int]:
+        """The tokens by which a call's result is told to the model."""
+        assert self._tokenizer is not None, "calls are recognised, and so have results"
+        return self._tokenizer.encode_text(render_result(result))
 
     def inject(self, token_ids: list[int]) -> None:
         """Takes in tokens that are part of the context but not of the output: a call's result."""

@@ -16,10 +16,12 @@ class Batch:
 
     Attributes:
         running: In order of service.
+        num_recomputed_tokens: Tokens that were computed before, and again since.
     """
 
     def __init__(self, config: SchedulerConfig):
         self.running: list[Request] = []
+        self.num_recomputed_tokens = 0
         self._config = config
         self._free_slots = list(range(config.max_num_seqs))
 
@@ -67,7 +69,7 @@ class Batch:
             sample=end == len(request.token_ids),
             ban_eos=_eos_is_banned(request),
         )
-        _note_computed(request, end)
+        self._note_computed(request, end)
         request.num_pending_samples += chunk.sample
         return chunk
 
@@ -83,7 +85,7 @@ class Batch:
             request.sampling.min_tokens > 0 and _eos_is_banned(request),
         )
         if start < request.num_tokens_once_computed:
-            _note_computed(request, start + 1)
+            self._note_computed(request, start + 1)
         else:
             request.num_tokens_once_computed = request.num_computed_tokens = start + 1
         request.num_pending_samples = pending + 1
@@ -99,14 +101,15 @@ class Batch:
         assert sorted([*self._free_slots, *slots]) == list(range(self._config.max_num_seqs)), "slots lost or used twice"
         assert self.running == sorted(self.running, key=by_rank), "running requests are out of order"
 
+    def _note_computed(self, request: Request, end: int) -> None:
+        """Notes that the tokens up to `end` will be computed."""
+        start = request.num_computed_tokens
+        again = max(0, min(end, request.num_tokens_once_computed) - start)
+        request.num_recomputed_tokens += again
+        self.num_recomputed_tokens += again
+        request.num_tokens_once_computed = max(end, request.num_tokens_once_computed)
+        request.num_computed_tokens = end
+
 
 def _eos_is_banned(request: Request) -> bool:
     return request.num_sampled_tokens + request.num_pending_samples < request.sampling.min_tokens
-
-
-def _note_computed(request: Request, end: int) -> None:
-    """Notes that the tokens up to `end` will be computed."""
-    start = request.num_computed_tokens
-    request.num_recomputed_tokens += max(0, min(end, request.num_tokens_once_computed) - start)
-    request.num_tokens_once_computed = max(end, request.num_tokens_once_computed)
-    request.num_computed_tokens = end

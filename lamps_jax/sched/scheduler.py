@@ -9,6 +9,7 @@ A request whose blocks are on the host, or are found there, is *loading* from it
 """
 
 import itertools
+from collections.abc import Collection
 
 from lamps_jax.config import SchedulerConfig
 from lamps_jax.sched.admission import ADMISSIONS, Room
@@ -39,6 +40,7 @@ class Scheduler:
     Args:
         cost_model: What steps and swaps cost on this machine; without it swaps are not budgeted.
         predictor: Asked what requests will do, by systems that want to know; None learns it from those that have been served.
+        durations: What is known of how long tools take; None begins with nothing.
 
     Attributes:
         durations: How long tools took, as the engine has seen it.
@@ -50,6 +52,7 @@ class Scheduler:
         blocks: BlockManager,
         cost_model: CostModel | None = None,
         predictor: Predictor | None = None,
+        durations: CallDurations | None = None,
     ):
         if blocks.capacity_tokens < config.max_model_len:
             raise ValueError(
@@ -58,7 +61,7 @@ class Scheduler:
             )
         self.config, self.blocks, self.cost_model = config, blocks, cost_model
         self.system: System = system_named(config.policy)
-        self.durations = CallDurations()
+        self.durations = durations or CallDurations()
         self.memory = Memory(blocks, config, cost_model, prefix_cache=self.system.prefix_cache)
         self.num_preemptions = self.num_steps = 0
         self._planned_s = float("-inf")
@@ -93,6 +96,11 @@ class Scheduler:
         return len(self._paused.by_id)
 
     @property
+    def num_recomputed_tokens(self) -> int:
+        """Tokens that were computed before, and again since, so far."""
+        return self._batch.num_recomputed_tokens
+
+    @property
     def num_promoted(self) -> int:
         """Requests that have starved and were let go first, so far."""
         return self._queue.num_promoted
@@ -104,6 +112,10 @@ class Scheduler:
     def requests(self) -> list[Request]:
         """All unfinished requests, in order of arrival."""
         return list(self._requests.values())
+
+    def paused(self) -> Collection[Request]:
+        """Requests whose tool runs, in the order of their calls."""
+        return self._paused.by_id.values()
 
     def add(self, request: Request, *, fork_of: str | None = None) -> None:
         """Queues a new request; its clock starts at `request.arrival_s`.

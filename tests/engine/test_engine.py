@@ -489,7 +489,7 @@ def test_what_goes_wrong_for_one_request_ends_that_one_alone(monkeypatch):
     scene.says("q", "fine", EOS)
     scene.says("r", "fine", EOS)
     bad, good = ask(scene.engine, "q"), ask(scene.engine, "r")
-    stream = scene.engine._live[bad.request_id].stream
+    stream = scene.engine._live[bad.request_id].reader
     monkeypatch.setattr(stream, "push", lambda *_, **__: 1 / 0)
     run(scene.engine)
     assert bad.output.finish_reason is FinishReason.ERROR
