@@ -1,4 +1,4 @@
-"""The command line: ``lamps-jax serve | generate | convert | doctor``. Each command is a few lines over a library function."""
+"""The command line: ``lamps-jax serve | generate | simulate | convert | doctor``. Each command is a few lines over a library."""
 
 import json
 import logging
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import lamps_jax
+from lamps_jax import study
 from lamps_jax.sched.policy import SYSTEMS
 
 if TYPE_CHECKING:
@@ -260,6 +261,9 @@ def serve(
             host=host,
             port=port,
         )
+
+
+app.command()(study.simulate)
 
 
 @app.command()

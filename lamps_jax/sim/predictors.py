@@ -1,0 +1,108 @@
+"""What the simulator lets policies know of the scripts that it runs."""
+
+from collections.abc import Sequence
+from random import Random
+
+from lamps_jax.sched.estimates import CallDurations, HistoryPredictor, Predictor, SeenSegment
+from lamps_jax.sched.request import Request, SamplingParams
+from lamps_jax.sched.segments import PredictedSegment
+from lamps_jax.sim.workload import RunBy, Script, Segment
+
+MIN_DURATION_S, MIN_TOKENS = 1e-9, 1.0
+
+
+class OraclePredictor:
+    """Knows what each request will do.
+
+    Source: both released codes are given the recorded lengths and durations of InferCept's mixture.
+    """
+
+    def __init__(self) -> None:
+        self._scripts: dict[str, tuple[PredictedSegment, ...]] = {}
+
+    def tell(self, request_id: str, segments: Sequence[Segment]) -> None:
+        """What a request that is about to be added will do."""
+        self._scripts[request_id] = self.altered(request_id, tuple(map(as_predicted, segments)))
+
+    def forget(self, request_id: str) -> None:
+        """Forgets a request that has ended."""
+        self._scripts.pop(request_id, None)
+
+    def altered(self, request_id: str, segments: tuple[PredictedSegment, ...]) -> tuple[PredictedSegment, ...]:
+        """What is said of a request of which `segments` is true."""
+        return segments
+
+    def predict(self, request: Request) -> tuple[PredictedSegment, ...]:
+        """The segments that are left."""
+        return self._scripts[request.request_id][request.num_calls :]
+
+    def observe(self, request: Request, segment: SeenSegment) -> None:
+        """There is nothing to learn."""
+
+
+class NoisyPredictor(OraclePredictor):
+    """Knows what each request will do but for normal noise with so many times the value as its deviation.
+
+    Source: LAMPS, error injection: predicted = measured + N(0, p measured), at least 1e-9 s and 1 token.
+
+    Args:
+        deviation: p.
+        durations: Whether durations of calls are noisy.
+        lengths: Whether output lengths are.
+    """
+
+    def __init__(self, deviation: float, *, seed: int = 0, durations: bool = True, lengths: bool = True):
+        if not deviation >= 0:
+            raise ValueError(f"the noise of predictions must not be negative, got {deviation}; 0.1 is 10 %")
+        super().__init__()
+        self._deviation, self._seed, self._durations, self._lengths = deviation, seed, durations, lengths
+
+    def altered(self, request_id: str, segments: tuple[PredictedSegment, ...]) -> tuple[PredictedSegment, ...]:
+        """Each value with its own noise, the same for the same seed and request."""
+        rng, noisy = Random(f"noise/{self._seed}/{request_id}"), []
+        for segment in segments:
+            by_duration, by_length = rng.gauss(0, self._deviation), rng.gauss(0, self._deviation)
+            duration_s, output = segment.api_duration_s, segment.output_tokens
+            if duration_s is not None and self._durations:
+                duration_s = max(MIN_DURATION_S, duration_s * (1 + by_duration))
+            if self._lengths:
+                output = max(MIN_TOKENS, output * (1 + by_length))
+            noisy.append(PredictedSegment(output, duration_s, segment.returned_tokens))
+        return tuple(noisy)
+
+
+class Unknown(CallDurations):
+    """Durations of tools that are remembered and told to nobody who asks for a mean: the predictor says what is expected."""
+
+    def expected_s(self, tool: str) -> float | None:
+        """Nothing."""
+        return None
+
+
+def class_means(scripts: Sequence[Script]) -> Predictor:
+    """Predicts for each type and each position the mean of these scripts, and learns nothing more."""
+    learned = HistoryPredictor(memory=10**9)
+    for script in scripts:
+        request = Request("", 0.0, [0], SamplingParams(), request_type=script.request_type)
+        for turn in script.turns():
+            for position, segment in enumerate(turn.segments):
+                call = segment.call
+                duration_s, returned = (None, 0) if call is None else (call.duration_s, call.num_returned_tokens)
+                learned.observe(request, SeenSegment(position, segment.num_generated_tokens, duration_s, returned))
+    return _Frozen(learned)
+
+
+class _Frozen:
+    def __init__(self, predictor: HistoryPredictor):
+        self.predict = predictor.predict
+
+    def observe(self, request: Request, segment: SeenSegment) -> None:
+        """There is nothing to learn."""
+
+
+def as_predicted(segment: Segment) -> PredictedSegment:
+    """A segment of a script, as a prediction that comes true; calls that the client runs end a request."""
+    call = segment.call
+    if call is None or call.run_by is RunBy.CLIENT:
+        return PredictedSegment(segment.num_generated_tokens)
+    return PredictedSegment(segment.num_generated_tokens, call.duration_s, call.num_returned_tokens)

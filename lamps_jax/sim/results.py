@@ -1,0 +1,117 @@
+"""From a simulated run to what the results document says of it."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from lamps_jax.sim.observer import ScriptOutcome, spread
+from lamps_jax.sim.simulation import Simulation
+from lamps_jax.sim.spec import described
+
+MAX_STEPS_OF_MEAN = 600
+"""Points of the running mean."""
+
+
+def results(simulation: Simulation, *, wall_s: float) -> dict[str, Any]:
+    """One run of the results document."""
+    spec = simulation.spec
+    end_s = simulation.clock.now_s if spec.drain else spec.window_s  # the last step may have passed the window's end
+    outcomes = [outcome for outcome in simulation.outcomes if not outcome.refused]
+    finished = [outcome for outcome in outcomes if outcome.finished_by(end_s)]
+    scheduler, executor, blocks = simulation.scheduler, simulation.executor, simulation.scheduler.blocks
+    run = described(spec) | {
+        "arrived": len(simulation.outcomes),
+        "finished": len(finished),
+        "unfinished": len(outcomes) - len(finished),
+        "refused": len(simulation.outcomes) - len(outcomes),
+        **_latencies(finished),
+        "itl_s": spread(simulation.gaps_s),
+        "all_arrivals": _censored(outcomes, end_s),
+        "by_type": _by_type(simulation.outcomes, end_s),
+        "throughput_rps": len(finished) / end_s,
+        "tokens_per_s": sum(outcome.num_tokens for outcome in outcomes) / end_s,
+        "waste_token_s": asdict(simulation.memory.waste),
+        "pool_tokens": len(blocks.device.ids) * blocks.block_size,
+        "preemptions": scheduler.num_preemptions,
+        "evicted_blocks": blocks.device.num_evictions,
+        "recomputed_tokens": scheduler.num_recomputed_tokens,
+        "swapped_tokens": executor.totals.num_swapped_blocks * blocks.block_size,
+        "found_tokens": scheduler.memory.num_found_tokens,
+        "promoted": scheduler.num_promoted,
+        "num_steps": executor.totals.num_steps,
+        "simulated_s": end_s,
+        "step_s": spread(executor.step_s),
+        "schedule_s": spread(scheduler.schedule_s),
+        "wall_s": wall_s,
+    }
+    return run | _recorded(simulation, finished)
+
+
+def _latencies(finished: Sequence[ScriptOutcome]) -> dict[str, Any]:
+    e2e, service, ttft, tpot = [], [], [], []
+    for outcome in finished:
+        arrived = outcome.arrival.time_s
+        assert outcome.finished_s is not None
+        assert outcome.first_token_s is not None
+        assert outcome.last_token_s is not None
+        e2e.append(outcome.finished_s - arrived)
+        service.append(e2e[-1] - outcome.api_s)
+        ttft.append(outcome.first_token_s - arrived)
+        if outcome.num_tokens > 1:
+            tpot.append((outcome.last_token_s - outcome.first_token_s) / (outcome.num_tokens - 1))
+    return {"e2e_s": spread(e2e), "service_s": spread(service), "ttft_s": spread(ttft), "tpot_s": spread(tpot)}
+
+
+def _censored(outcomes: Sequence[ScriptOutcome], end_s: float) -> dict[str, Any]:
+    """Of every arrival, those that have not got so far by the end counted up to there: lower bounds."""
+    e2e = [min(end_s, o.finished_s or end_s) - o.arrival.time_s for o in outcomes]
+    ttft = [min(end_s, o.first_token_s or end_s) - o.arrival.time_s for o in outcomes]
+    return {"e2e_s": spread(e2e), "ttft_s": spread(ttft)}
+
+
+def _by_type(outcomes: Sequence[ScriptOutcome], end_s: float) -> dict[str, Any]:
+    types: dict[str, list[ScriptOutcome]] = {}
+    for outcome in outcomes:
+        types.setdefault(outcome.arrival.script.request_type, []).append(outcome)
+    told = {}
+    for name in sorted(types):
+        finished = [outcome for outcome in types[name] if outcome.finished_by(end_s)]
+        latencies = _latencies(finished)
+        told[name] = {"arrived": len(types[name]), "finished": len(finished)} | {k: latencies[k] for k in ("e2e_s", "ttft_s")}
+    return told
+
+
+def _recorded(simulation: Simulation, finished: Sequence[ScriptOutcome]) -> dict[str, Any]:
+    record, told = simulation.spec.record, {}
+    if record.latencies:
+        told["latencies"] = {
+            "e2e_s": [o.finished_s - o.arrival.time_s for o in finished if o.finished_s is not None],
+            "ttft_s": [o.first_token_s - o.arrival.time_s for o in finished if o.first_token_s is not None],
+        }
+    if record.occupancy:
+        told["occupancy"] = simulation.memory.samples
+    if record.running_mean:
+        told["running_mean_e2e"] = _running_mean(finished)
+    if record.timeline:
+        told["timeline"] = [
+            {
+                "request": index,
+                "type": simulation.outcomes[index].arrival.script.request_type,
+                "arrival_s": simulation.outcomes[index].arrival.time_s,
+                "spans": spans,
+            }
+            for index, spans in sorted(simulation.timeline.spans.items())
+        ]
+    return told
+
+
+def _running_mean(finished: Sequence[ScriptOutcome]) -> dict[str, list[float]]:
+    ended = sorted((o.finished_s, o.finished_s - o.arrival.time_s) for o in finished if o.finished_s is not None)
+    times, means, total = [], [], 0.0
+    every = max(1, len(ended) // MAX_STEPS_OF_MEAN)
+    for count, (time_s, e2e_s) in enumerate(ended, 1):
+        total += e2e_s
+        if count % every == 0:
+            times.append(time_s)
+            means.append(total / count)
+    return {"time_s": times, "mean_s": means}

@@ -1,0 +1,48 @@
+"""Many runs at once, over the machine's cores."""
+
+import multiprocessing
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
+from typing import Any
+
+from lamps_jax.sim.run import simulate
+from lamps_jax.sim.spec import RunSpec
+
+Progress = Callable[[int, int], None]
+"""``(done, total)``."""
+
+
+def simulate_all(
+    specs: Sequence[RunSpec], *, jobs: int | None = None, progress: Progress = lambda done, total: None
+) -> list[dict[str, Any]]:
+    """What `simulate` gives for each of `specs`, in their order, whichever ends first.
+
+    Args:
+        jobs: Processes; None for as many as there are cores. With 1 everything runs in this one.
+
+    Raises:
+        ValueError: If `jobs` is not positive, or as `simulate` does.
+    """
+    jobs = min(jobs if jobs is not None else os.cpu_count() or 1, len(specs) or 1)
+    if jobs < 1:
+        raise ValueError(f"jobs must be at least 1, got {jobs}")
+    progress(0, len(specs))
+    if jobs == 1:
+        runs = []
+        for spec in specs:
+            runs.append(simulate(spec))
+            progress(len(runs), len(specs))
+        return runs
+    # Fresh processes: one that is forked from a process with threads may hang.
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        futures = [pool.submit(simulate, spec) for spec in specs]
+        waiting = set(futures)
+        while waiting:
+            done, waiting = wait(waiting, timeout=1.0, return_when=FIRST_EXCEPTION)
+            for future in done:
+                if error := future.exception():
+                    pool.shutdown(cancel_futures=True)
+                    raise error
+            progress(sum(future.done() for future in futures), len(specs))
+        return [future.result() for future in futures]

@@ -1,0 +1,139 @@
+"""The command line of those who study policies: ``lamps-jax simulate``."""
+
+import sys
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lamps_jax.sched.policy import SYSTEMS, system_named
+from lamps_jax.sim.hardware import HARDWARE
+from lamps_jax.sim.workloads import DEFAULT_NUM_SCRIPTS, WORKLOADS
+
+
+def simulate(
+    workload: Annotated[
+        str | None,
+        typer.Option(help="What clients ask for: " + "; ".join(f"'{n}': {w.about}" for n, w in WORKLOADS.items()) + "."),
+    ] = None,
+    trace: Annotated[
+        Path | None, typer.Option(help="Instead of --workload: a trace file; its format is recognised (docs/workloads.md).")
+    ] = None,
+    policy: Annotated[
+        str, typer.Option(metavar="NAMES", help="Policies, with commas between: " + ", ".join(SYSTEMS) + ".")
+    ] = "vllm,infercept,lamps",
+    rate: Annotated[
+        str, typer.Option(metavar="RATES", help="Requests per second, with commas between; 'trace' for the trace's own times.")
+    ] = "3",
+    hardware: Annotated[
+        str, typer.Option(help="Machine and model: " + ", ".join(HARDWARE) + "; or what `lamps-jax doctor --json` wrote.")
+    ] = "a100-40gb-gptj-6b",
+    seed: Annotated[str, typer.Option(metavar="SEEDS", help="Seeds of the arrivals, with commas between.")] = "0",
+    window: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Requests arrive, and count if they finish, until then.")
+    ] = 1800.0,
+    drain: Annotated[
+        bool, typer.Option("--drain", help="Serve what has arrived to its end, however long it takes, and count it all.")
+    ] = False,
+    prediction: Annotated[
+        str,
+        typer.Option(help="What policies know ahead: 'oracle', 'class-mean' (other requests of the type), 'history' (learned)."),
+    ] = "oracle",
+    noise: Annotated[float, typer.Option(help="Deviation of normal errors of the oracle, as a share: 0.1 is 10 %.")] = 0.0,
+    arrivals: Annotated[str, typer.Option(help="'poisson', 'gamma' (see --cv) or 'trace'.")] = "poisson",
+    cv: Annotated[float, typer.Option(help="Deviation of the gaps of gamma arrivals over their mean.")] = 1.0,
+    admission: Annotated[
+        str | None, typer.Option(help="'next-chunk', 'whole-context' or 'predicted-peak'; by default as the policy has it.")
+    ] = None,
+    starvation_threshold: Annotated[
+        int, typer.Option(help="Steps of waiting after which a request goes first; 0 for never.")
+    ] = 100,
+    lookahead: Annotated[str | None, typer.Option(help="How far ranks foresee: 'next-call' or 'program'.")] = None,
+    prefix_cache: Annotated[bool, typer.Option("--prefix-cache", help="Let blocks be found again by their content.")] = False,
+    num_scripts: Annotated[int, typer.Option(help="Scripts that a generated workload draws from.")] = DEFAULT_NUM_SCRIPTS,
+    details: Annotated[
+        bool, typer.Option("--details", help="Also note latencies of each request, memory over time and a timeline, for figures.")
+    ] = False,
+    jobs: Annotated[int | None, typer.Option(help="Runs at once; by default as many as there are cores.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write results.json, tables and figures there.")] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="Print the results document instead of the table.")] = False,
+) -> None:
+    """Serve a workload in virtual time, on a machine that need not be here, under each policy; print and draw what comes of it.
+
+    Engine and scheduler are those that serve; only the device is replaced by what its steps cost (docs/simulator.md).
+
+    Example: lamps-jax simulate --workload single-api --policy infercept,lamps --rate 2,3,4 --window 600 --out build/study
+    """
+    from rich.console import Console
+
+    from lamps_jax import terminal
+    from lamps_jax.report.document import new_document
+    from lamps_jax.report.table import renderable
+    from lamps_jax.report.write import write_report
+    from lamps_jax.sim.hardware import hardware_named
+    from lamps_jax.sim.reshape import Shape
+    from lamps_jax.sim.spec import Record, RunSpec
+    from lamps_jax.sim.sweep import simulate_all
+    from lamps_jax.sim.workloads import load_workload
+
+    if workload is not None and trace is not None:
+        raise ValueError("--workload and --trace both say what clients ask for; give one of them")
+    machine, policies = hardware_named(hardware), _names(policy)
+    for name in policies:
+        system_named(name)
+    rates, seeds = _rates(rate), _whole_numbers("--seed", seed)
+    shape = Shape(max_context_tokens=machine.max_model_len)
+    scripts = load_workload(trace or workload or "multi-api", num_scripts=num_scripts, shape=shape)
+    options: dict[str, Any] = {"admission": admission, "starvation_threshold": starvation_threshold, "lookahead": lookahead}
+    record = Record(latencies=True, occupancy=True, timeline=100, running_mean=True) if details else Record()
+    specs = [
+        RunSpec(
+            scripts,
+            machine,
+            machine.scheduler_config(name, prefix_cache=prefix_cache, **options),
+            each_rate,
+            seed=each_seed,
+            window_s=window,
+            drain=drain,
+            arrivals="trace" if each_rate is None else arrivals,
+            cv=cv,
+            prediction=prediction,  # pyright: ignore[reportArgumentType]  # checked when built
+            noise=noise,
+            record=record if each_seed == seeds[0] else Record(latencies=details),
+        )
+        for each_rate, name, each_seed in product(rates, policies, seeds)
+    ]
+    with terminal.progress_bar() as progress:
+        runs = simulate_all(specs, jobs=jobs, progress=lambda done, total: progress("simulating", done, total))
+    document = new_document("simulate", runs)
+    if out is not None:
+        for path in write_report(document, out):
+            sys.stderr.write(f"wrote {path}\n")
+    if json_output:
+        sys.stdout.write(document.model_dump_json(by_alias=True, exclude_unset=True) + "\n")
+    else:
+        Console(file=sys.stdout).print(renderable(document))
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _rates(text: str) -> list[float | None]:
+    rates: list[float | None] = []
+    for name in _names(text):
+        try:
+            rates.append(None if name == "trace" else float(name))
+        except ValueError:
+            raise ValueError(f"--rate must be requests per second, with commas between, or trace, got {name!r}") from None
+        if rates[-1] is not None and not 0 < rates[-1] < float("inf"):
+            raise ValueError(f"--rate must be a positive number of requests per second, got {name}")
+    return rates
+
+
+def _whole_numbers(option: str, text: str) -> list[int]:
+    try:
+        return [int(name) for name in _names(text)]
+    except ValueError:
+        raise ValueError(f"{option} must be whole numbers with commas between, got {text!r}") from None
