@@ -21,13 +21,14 @@ def machine() -> dict[str, Any]:
     }
 
 
-def write_document(path: Path, benchmark: str, runs: Sequence[dict[str, Any]]) -> None:
-    """Writes the runs of a benchmark, and says where on standard output."""
+def write_document(path: Path, benchmark: str, runs: Sequence[dict[str, Any]], *, quiet: bool = False) -> None:
+    """Writes the runs of a benchmark, and unless `quiet` says where on standard output."""
     save(
         path,
         {"schema": 1, "benchmark": benchmark, "machine": machine(), "commit": commit() or "unknown", "runs": list(runs)},
     )
-    print(f"wrote {path}")
+    if not quiet:
+        print(f"wrote {path}")
 
 
 def summary(values: Sequence[float]) -> dict[str, float]:

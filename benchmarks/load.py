@@ -33,25 +33,13 @@ import numpy as np
 from flax import nnx
 
 from benchmarks.document import write_document
+from benchmarks.shapes import GPTJ_6B, GPTJ_200M
 from lamps_jax.models.checkpoint import read_checkpoint
 from lamps_jax.models.gptj import GPTJ, HF_NAMES, GPTJConfig
 from lamps_jax.models.registry import load_model
 from lamps_jax.models.weights import abstract_parameters, hf_names
 
-SHAPES = {
-    "6b": GPTJConfig(
-        vocab_size=50_400,
-        hidden_size=4096,
-        num_layers=28,
-        num_heads=16,
-        rotary_dim=64,
-        intermediate_size=16_384,
-        max_position=2048,
-    ),
-    "200m": GPTJConfig(
-        vocab_size=50_400, hidden_size=1024, num_layers=8, num_heads=16, rotary_dim=64, intermediate_size=4096, max_position=2048
-    ),
-}
+SHAPES = {"6b": GPTJ_6B, "200m": GPTJ_200M}
 """GPT-J-6B's shape, and a small one of the same kind."""
 
 SHARD_BYTES = 2 * 10**9

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, SingleDeviceSharding
 
+from benchmarks.shapes import GPTJ_6B, TINYLLAMA, VICUNA_13B
 from lamps_jax.config import EngineConfig, SchedulerConfig
 from lamps_jax.engine.batch import BatchBuilder
 from lamps_jax.engine.jax_executor import layout_of
@@ -17,10 +18,7 @@ from lamps_jax.kv_cache.offload import MAX_BLOCKS_PER_PROGRAM
 from lamps_jax.kv_cache.pool import storage_dim
 from lamps_jax.models.architecture import ModelConfig
 from lamps_jax.models.attention.self_test import load_backend
-from lamps_jax.models.gptj import GPTJConfig
-from lamps_jax.models.llama import LlamaConfig
 from lamps_jax.models.registry import LoadedModel, abstract_model
-from lamps_jax.models.rope import Rope
 from lamps_jax.models.sharding import AXES, BY_HEAD, REPLICATED, check_tensor_parallel
 
 DTYPE = "bfloat16"
@@ -43,32 +41,11 @@ class Model:
 MODELS = {
     model.name: model
     for model in (
-        Model(
-            "GPT-J-6B",
-            GPTJConfig(
-                vocab_size=50_400, hidden_size=4096, num_layers=28, num_heads=16, rotary_dim=64, intermediate_size=16_384,
-                max_position=2048,
-            ),
-            pool_tokens=8192,
-        ),
-        Model(
-            "Vicuna-13B",
-            LlamaConfig(
-                vocab_size=32_000, hidden_size=5120, num_layers=40, num_heads=40, num_kv_heads=40, head_dim=128,
-                intermediate_size=13_824, max_position=4096, rope=Rope(128), windows=(None,) * 40, rms_norm_eps=1e-5,
-            ),
-            pool_tokens=8192,
-        ),
-        Model(
-            "TinyLlama-1.1B",
-            LlamaConfig(
-                vocab_size=32_000, hidden_size=2048, num_layers=22, num_heads=32, num_kv_heads=4, head_dim=64,
-                intermediate_size=5632, max_position=2048, rope=Rope(64), windows=(None,) * 22, rms_norm_eps=1e-5,
-            ),
-            pool_tokens=131_072,
-        ),
+        Model("GPT-J-6B", GPTJ_6B, pool_tokens=8192),
+        Model("Vicuna-13B", VICUNA_13B, pool_tokens=8192),
+        Model("TinyLlama-1.1B", TINYLLAMA, pool_tokens=131_072),
     )
-}  # fmt: skip
+}
 """Models by name: head sizes 256, 128 and 64, the last with grouped key-value heads."""
 
 

@@ -1,6 +1,8 @@
 """Runs plans on the device. The one owner of the KV pool, which every program donates and this class binds again."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +12,7 @@ import numpy as np
 from jax.sharding import NamedSharding
 
 from lamps_jax.config import EngineConfig
-from lamps_jax.engine.batch import HEADER, BatchBuilder
+from lamps_jax.engine.batch import BatchBuilder
 from lamps_jax.engine.distributed import Leader, Run, follow
 from lamps_jax.engine.step import Layout, Programs, make_programs
 from lamps_jax.kv_cache.offload import HostPool, Transfer, bucket_sizes, in_buckets
@@ -35,6 +37,21 @@ class StepHandle:
     samples: tuple[tuple[tuple[str, ...], jax.Array], ...]
     message: int | None = None
     lost_blocks: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """One compilation of a computing program.
+
+    Attributes:
+        program: prefill or decode.
+        size: Tokens of the chunk, or rows of the batch.
+        packed: Padding of that shape.
+    """
+
+    program: str
+    size: int
+    packed: np.ndarray
 
 
 class JaxExecutor:
@@ -94,24 +111,36 @@ class JaxExecutor:
 
     def warm_up(self, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
         """Compiles and runs every program at every shape, so that nothing compiles afterwards; in every process."""
-        work = self._computing_shapes()
-        total = len(work) + 2 * len(self._swap_sizes)
-        for done, (program, packed) in enumerate(work):
-            progress(done, total)
-            sampled = self._run(program, packed)
+        shapes = self.shapes()
+        total = len(shapes) + 2 * len(self._swap_sizes)
+        self.compile(shapes, lambda done: progress(done, total))
+        for shape in shapes:
+            sampled = self._run(shape.program, shape.packed)
             assert sampled is not None
             sampled.block_until_ready()
         for done, size in enumerate(self._swap_sizes):
-            progress(len(work) + 2 * done, total)
+            progress(len(shapes) + 2 * done, total)
             blocks = np.arange(size, dtype=np.int32)  # each goes and comes back to where it was
             self._run("swap_out", np.stack([blocks, blocks], axis=1))
             self._run("bring", np.stack([blocks, blocks], axis=1))
             self.host_pool.wait()
-            progress(len(work) + 2 * done + 1, total)
+            progress(len(shapes) + 2 * done + 1, total)
             self._run("swap_in", blocks)
             jax.block_until_ready(self._pool)
         self.host_pool.clear()
         progress(total, total)
+
+    def compile(self, shapes: Sequence[Shape], progress: Callable[[int], None] = lambda done: None) -> None:
+        """Compiles programs, several at once; they are found when they are first called.
+
+        On a GPU a compiler spends most of its time on one core, or trying variants on the device.
+        """
+        threads = 1 if jax.default_backend() == "cpu" or jax.process_count() > 1 else min(len(shapes), os.cpu_count() or 1)
+        with ThreadPoolExecutor(threads) as pool:
+            compiling = [pool.submit(lambda shape=shape: self._lowered(shape).compile()) for shape in shapes]
+            for done, one in enumerate(compiling):
+                progress(done)
+                one.result()
 
     def submit(self, plan: StepPlan) -> StepHandle:
         """Dispatches a step; returns before the device has run it.
@@ -151,10 +180,8 @@ class JaxExecutor:
 
     def lowered(self) -> Iterator[tuple[str, jax.stages.Lowered]]:
         """The name and the lowered form of every program that computes, at every shape that warm-up compiles; nothing runs."""
-        for name, packed in self._computing_shapes():
-            program: Any = getattr(self.programs, name)
-            size = len(packed) if packed.ndim == 2 else len(packed) - HEADER - self._batches.max_blocks
-            yield f"{name} {size}", program.lower(self._weights, self._pool, self._last_tokens, packed)
+        for shape in self.shapes():
+            yield f"{shape.program} {shape.size}", self._lowered(shape)
 
     def read_blocks(self, block_ids: Sequence[int]) -> list[np.ndarray]:
         """What the device holds in each of these blocks, behind all that was submitted: for a look, not for serving."""
@@ -164,10 +191,14 @@ class JaxExecutor:
         """Runs what process 0 submits until it ends; whether it ended well."""
         return follow(self._run)
 
-    def _computing_shapes(self) -> list[tuple[str, np.ndarray]]:
-        """Each computing program with padding of each of its shapes."""
-        work = [("prefill", self._batches.empty_prefill(size)) for size in self._batches.chunk_sizes]
-        return work + [("decode", self._batches.empty_decode(size)) for size in self._batches.decode_sizes]
+    def shapes(self) -> list[Shape]:
+        """Each computing program in each of its sizes."""
+        shapes = [Shape("prefill", size, self._batches.empty_prefill(size)) for size in self._batches.chunk_sizes]
+        return shapes + [Shape("decode", size, self._batches.empty_decode(size)) for size in self._batches.decode_sizes]
+
+    def _lowered(self, shape: Shape) -> jax.stages.Lowered:
+        program: Any = getattr(self.programs, shape.program)
+        return program.lower(self._weights, self._pool, self._last_tokens, shape.packed)
 
     def _dispatch(self, runs: list[Run]) -> tuple[int | None, list[jax.Array]]:
         """Starts programs here and in the other processes; the number of the message to these, and what was sampled."""

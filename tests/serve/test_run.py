@@ -57,10 +57,12 @@ def test_the_port_answers_while_the_model_loads_and_a_signal_ends_it(monkeypatch
             signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(run, "build_engine", build_engine)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     visitor = threading.Thread(target=visit)
     visitor.start()
     with pytest.raises(KeyboardInterrupt):
         serve(port)
     visitor.join()
+    signal.signal(signal.SIGINT, before)
     assert seen == [503, 200] and f"toy is ready at http://127.0.0.1:{port}" in caplog.text
     assert not any(thread.name in ("engine", "loader") for thread in threading.enumerate())

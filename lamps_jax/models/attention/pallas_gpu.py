@@ -117,19 +117,22 @@ def paged_attention(
         kernel = functools.partial(_tile_kernel, rows=tile.rows, tokens=tile.tokens, group=group, **static)
         num_tiles, num_warps, num_stages = pl.cdiv(rows, tile.rows), tile.num_warps, tile.num_stages
     lead = (batch, num_queries, num_heads)
-    parts = ((*lead, splits, head_dim), (*lead, splits), (*lead, splits)) if splits > 1 else (q.shape,)
+    # What reads the attention multiplies it as keys are stored: rounded here, it needs no pass of its own.
+    parts = [jax.ShapeDtypeStruct(q.shape, keys.dtype)]
+    if splits > 1:
+        parts = [jax.ShapeDtypeStruct((*lead, splits, *rest), jnp.float32) for rest in ((head_dim,), (), ())]
     whole = pl.BlockSpec(memory_space=pl.ANY)
     outputs = pl.pallas_call(
         kernel,
         grid=(batch, kv_heads, num_tiles * splits),
         in_specs=[whole] * 5,
         out_specs=[whole] * len(parts),
-        out_shape=[jax.ShapeDtypeStruct(shape, jnp.float32) for shape in parts],
+        out_shape=parts,
         compiler_params=plgpu.CompilerParams(num_warps=num_warps, num_stages=num_stages),
         interpret=interpret,
         name="paged_attention",
     )(block_table, positions, q, keys, values)
-    return _merge(*outputs) if splits > 1 else outputs[0]
+    return _merge(*outputs).astype(keys.dtype) if splits > 1 else outputs[0]
 
 
 def _check(head_dim: int, dtype: jnp.dtype) -> None:
@@ -264,7 +267,7 @@ def _store(
     mask = in_head if exists is None else exists[:, None] & in_head[None, :]
     spread = _by_dim(at, dims)
     if len(outputs) == 1:
-        plgpu.store(outputs[0].at[spread], total / norm[..., None], mask=mask)
+        plgpu.store(outputs[0].at[spread], (total / norm[..., None]).astype(outputs[0].dtype), mask=mask)
         return
     plgpu.store(outputs[0].at[*spread[:-1], split, spread[-1]], total, mask=mask)
     for output, number in zip(outputs[1:], (norm, peak), strict=True):

@@ -37,7 +37,8 @@ def test_decode_with_a_key_head_for_each_head_streams_in_float32(
     case = Case.random(
         [75, 1, 16], queries=1, block_size=16, kv_heads=2, group=1, head_dim=head_dim, seed=head_dim, max_length=80, dtype=dtype
     )
-    np.testing.assert_allclose(case.paged(interpreted(splits), window), case.dense(window), rtol=2e-5, atol=2e-5)
+    rounding = {"float32": 2e-5, "bfloat16": 2.0**-8}[dtype]  # only what is stored is rounded
+    np.testing.assert_allclose(case.paged(interpreted(splits), window), case.dense(window), rtol=rounding, atol=2e-5)
 
 
 @pytest.mark.parametrize(
