@@ -20,15 +20,20 @@ def fastest_s(act: Callable[[], object], repeats: int) -> float:
 
 
 def copy_bandwidth(megabytes: int = 256, repeats: int = 7) -> float:
-    """Bytes per second, read and written, of the fastest of several passes over a large array."""
-    x = jnp.ones(megabytes * 2**20 // 4, jnp.float32)
+    """Bytes per second, read and written, of the fastest of several passes over a large array.
+
+    Each is of a few passes in a row, so that the time of a call does not count.
+    """
+    x, passes = jnp.ones(megabytes * 2**20 // 4, jnp.float32), 4
     add = jax.jit(lambda x: x + 1, donate_argnums=0)
 
     def act() -> None:
         nonlocal x
-        x = add(x).block_until_ready()
+        for _ in range(passes):
+            x = add(x)
+        x.block_until_ready()
 
-    return 2 * x.nbytes / fastest_s(act, repeats)
+    return 2 * passes * x.nbytes / fastest_s(act, repeats)
 
 
 def matmul_rate(dtype: str, size: int = 8192, repeats: int = 10) -> float:

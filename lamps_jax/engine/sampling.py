@@ -8,6 +8,10 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
 
+DIGIT_BITS = 4
+"""Bits found in one pass over the scores: more take fewer passes with more comparisons each."""
+
+
 class SamplingRows(NamedTuple):
     """How each row's token is chosen; the fields are those of `SamplingParams`.
 
@@ -54,14 +58,34 @@ def _keep_likely(scaled: Float[Array, "batch vocab"], rows: SamplingRows) -> Flo
     """Scores with all but the `top_k` likeliest at minus infinity, and of those only the likeliest that reach `top_p`.
 
     The order is transformers': top-p counts the probabilities that top-k has left. Tokens tied with the last one kept stay.
+
+    Nothing is sorted: the least score that is kept is searched for digit by digit. Sorting rows of fifty thousand scores takes
+    ten times as long on a CPU, and on a GPU XLA does it with a library that keeps the whole branch out of a CUDA graph, so that
+    the host waits for every step to find out whether the branch is taken.
     """
-    descending = jnp.sort(scaled, axis=-1, descending=True)
-    ranks = jnp.arange(scaled.shape[-1])
-    in_top_k = (rows.top_k[:, None] == 0) | (ranks < rows.top_k[:, None])
-    descending = jnp.where(in_top_k, descending, -jnp.inf)
-    probabilities = jax.nn.softmax(descending, axis=-1)
-    before = probabilities.cumsum(-1) - probabilities
-    # A sum in float32 reaches 1 before the last token; where top-p is off, it must not cut the tail.
-    kept = in_top_k & ((before < rows.top_p[:, None]) | (rows.top_p[:, None] >= 1.0) | (ranks == 0))
-    last = jnp.take_along_axis(descending, kept.sum(-1, keepdims=True) - 1, axis=-1)
-    return jnp.where(scaled >= last, scaled, -jnp.inf)
+    keys = _ordered(scaled)
+    least = _least_kept(keys, jnp.ones_like(scaled), rows.top_k.astype(jnp.float32))
+    in_top_k = (rows.top_k[:, None] == 0) | (keys >= least[:, None])
+    weights = jnp.where(in_top_k, jnp.exp(scaled - scaled.max(-1, keepdims=True)), 0.0)
+    least = _least_kept(keys, weights, rows.top_p * weights.sum(-1))
+    in_top_p = (rows.top_p[:, None] >= 1.0) | (keys >= least[:, None])
+    return jnp.where(in_top_k & in_top_p, scaled, -jnp.inf)
+
+
+def _ordered(x: Float[Array, "*shape"]) -> UInt32[Array, "*shape"]:
+    """Integers in the order of the numbers."""
+    bits = lax.bitcast_convert_type(x, jnp.uint32)
+    return jnp.where(bits >> 31 == 0, bits | jnp.uint32(1 << 31), ~bits)
+
+
+def _least_kept(
+    keys: UInt32[Array, "batch vocab"], weights: Float[Array, "batch vocab"], wanted: Float[Array, " batch"]
+) -> UInt32[Array, " batch"]:
+    """For each row the largest number such that the keys at or above it weigh `wanted` at least; 0 if all weigh less."""
+    least = jnp.zeros(keys.shape[0], jnp.uint32)
+    for shift in range(32 - DIGIT_BITS, -1, -DIGIT_BITS):
+        candidates = least[:, None] + (jnp.arange(1, 1 << DIGIT_BITS, dtype=jnp.uint32) << shift)
+        above = keys[:, None, :] >= candidates[:, :, None]
+        reached = jnp.where(above, weights[:, None, :], 0.0).sum(-1) >= wanted[:, None]
+        least += reached.sum(-1).astype(jnp.uint32) << shift
+    return least

@@ -33,12 +33,19 @@ MAX_HEAD_DIM = 256
 MIN_DOT = 16
 """Smallest side of a tensor-core product."""
 
-STREAM_ELEMENTS = {2: 4096, 4: 2048}
-"""Keys (and as many values) in flight in a program of the streaming kernel, by bytes of an element.
+class Stream(NamedTuple):
+    """Sizes of a program of the streaming kernel.
 
-8 KiB of keys and 8 KiB of values. A thread of the compiled kernel takes 80 registers, so six programs fit a multiprocessor and
-have 96 KiB on their way: more than the 25 KiB that hide 700 ns of latency at 4.8 TB/s.
-"""
+    Attributes:
+        elements: Keys, and as many values, in a step of its loop.
+    """
+
+    elements: int
+    num_warps: int
+
+
+STREAMS = {2: Stream(4096, 4), 4: Stream(2048, 4)}
+"""By bytes of an element: 8 KiB of keys and 8 KiB of values are on their way while as much is being worked on."""
 
 PROGRAMS_PER_CORE = 4
 """Programs that a multiprocessor should hold at a time: with fewer in all, each context is split."""
@@ -82,6 +89,8 @@ def paged_attention(
     window: int | None = None,
     *,
     splits: int | None = None,
+    stream: Stream | None = None,
+    tile: Tile | None = None,
     interpret: bool = False,
 ) -> Float[Array, "batch queries heads dim"]:
     """Attention of each query to its row's tokens at or before its position, or the last `window` of them.
@@ -93,6 +102,8 @@ def paged_attention(
         positions: Where each query stands in its row.
         window: How many tokens a query sees, its own included; None for all.
         splits: Parts that a decoded row's context is read in; None chooses by the chip.
+        stream: Sizes of the streaming kernel; None takes those of the table.
+        tile: Sizes of the tile kernel; None takes those of the table.
         interpret: Runs the kernel in plain JAX, for machines without such a GPU.
 
     Raises:
@@ -103,15 +114,16 @@ def paged_attention(
     kv_heads, block_size = keys.shape[1:3]
     _check(head_dim, keys.dtype)
     rows = num_queries * (num_heads // kv_heads)
-    tile = _tile(rows, head_dim, keys.dtype)
+    tile = _fitted(tile or TILES[max(64, _padded(head_dim)), keys.dtype.itemsize], rows)
     if rows > tile.rows:
         splits = 1  # a chunk's tiles fill the chip, and parts of so many queries would be costly to write
     elif splits is None:
         splits = _num_splits(batch * kv_heads, block_table.shape[1] * block_size)
     static = {"block_size": block_size, "head_dim": head_dim, "window": window, "splits": splits}
     if rows == 1:
-        tokens = STREAM_ELEMENTS[keys.dtype.itemsize] // _padded(head_dim)
-        kernel, num_tiles, num_warps, num_stages = functools.partial(_stream_kernel, tokens=tokens, **static), 1, 4, 1
+        stream = stream or STREAMS[keys.dtype.itemsize]
+        kernel = functools.partial(_stream_kernel, tokens=stream.elements // _padded(head_dim), **static)
+        num_tiles, num_warps, num_stages = 1, stream.num_warps, 1
     else:
         group = num_heads // kv_heads
         kernel = functools.partial(_tile_kernel, rows=tile.rows, tokens=tile.tokens, group=group, **static)
@@ -138,7 +150,7 @@ def paged_attention(
 def _check(head_dim: int, dtype: jnp.dtype) -> None:
     if head_dim > MAX_HEAD_DIM:
         raise Unsupported(f"pallas_gpu serves head sizes up to {MAX_HEAD_DIM}, got {head_dim}; use xla")
-    if not jnp.issubdtype(dtype, jnp.floating) or dtype.itemsize not in STREAM_ELEMENTS:
+    if not jnp.issubdtype(dtype, jnp.floating) or dtype.itemsize not in STREAMS:
         # Besides, Pallas computes offsets in 64 bits only for arrays above 4 GiB: with 8-bit numbers that is too late.
         raise Unsupported(f"pallas_gpu reads keys and values of 16 or 32-bit floats, got {dtype}; use xla")
 
@@ -148,9 +160,8 @@ def _padded(head_dim: int) -> int:
     return max(MIN_DOT, 1 << (head_dim - 1).bit_length())
 
 
-def _tile(rows: int, head_dim: int, dtype: jnp.dtype) -> Tile:
-    """Sizes for so many rows to a KV head, no more of them in a tile than there are."""
-    tile = TILES[max(64, _padded(head_dim)), dtype.itemsize]
+def _fitted(tile: Tile, rows: int) -> Tile:
+    """`tile` with no more rows than there are to a KV head."""
     return tile._replace(rows=min(tile.rows, max(MIN_DOT, 1 << (rows - 1).bit_length())))
 
 
@@ -170,20 +181,34 @@ def _stream_kernel(
     dims = jnp.arange(_padded(head_dim))
     query = plgpu.load(q.at[row, 0, head, dims], mask=dims < head_dim, other=0.0).astype(jnp.float32) * head_dim**-0.5
 
-    def attend(step: Array, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        total, norm, peak = carry
+    first, last = _steps(position, position, window, tokens, split, splits)
+
+    def visible(step: Array) -> tuple[Array, Array]:
         at = step * tokens + jnp.arange(tokens)
-        visible = _visible(at, position, window)
-        key, value = _load_tile(table, keys, values, row, head, at, visible, block_size=block_size, head_dim=head_dim)
-        scores = jnp.where(visible, jnp.sum(key.astype(jnp.float32) * query[None, :], axis=1), MASKED)
+        return at, _visible(at, position, window) & (step < last)
+
+    def load_blocks(step: Array) -> Array:
+        at, mask = visible(step)
+        return plgpu.load(table.at[row, lax.div(at, block_size)], mask=mask, other=0)
+
+    def load(step: Array, block: Array) -> tuple[Array, Array]:
+        at, mask = visible(step)
+        return _load_tile(keys, values, block, head, at, mask, block_size=block_size, head_dim=head_dim)
+
+    def attend(step: Array, carry: tuple[Array, ...]) -> tuple[Array, ...]:
+        total, norm, peak, key, value, block = carry
+        following = load(step + 1, block)  # on their way while the keys and values that have come are worked on
+        next_block = load_blocks(step + 2)
+        _, mask = visible(step)
+        scores = jnp.where(mask, jnp.sum(key.astype(jnp.float32) * query[None, :], axis=1), MASKED)
         new_peak = jnp.maximum(peak, scores)
         scale, weights = jnp.exp(peak - new_peak), jnp.exp(scores - new_peak)
         total = total * scale[:, None] + weights[:, None] * value.astype(jnp.float32)
-        return total, norm * scale + weights, new_peak
+        return total, norm * scale + weights, new_peak, *following, next_block
 
     start = (jnp.zeros((tokens, dims.size), jnp.float32), jnp.zeros(tokens, jnp.float32), jnp.full(tokens, MASKED, jnp.float32))
-    first, last = _steps(position, position, window, tokens, split, splits)
-    total, norm, peak = lax.fori_loop(first, last, attend, start)
+    ahead = (*load(first, load_blocks(first)), load_blocks(first + 1))
+    total, norm, peak, *_ = lax.fori_loop(first, last, attend, (*start, *ahead))
     # A place that saw nothing has the peak MASKED, so its weight is 0 whatever it has summed.
     top = jnp.max(peak)
     weights = jnp.exp(peak - top)
@@ -212,7 +237,8 @@ def _tile_kernel(
         total, norm, peak = carry
         at = step * tokens + jnp.arange(tokens)
         in_context = at <= furthest
-        key, value = _load_tile(table, keys, values, row, head, at, in_context, block_size=block_size, head_dim=head_dim)
+        block = plgpu.load(table.at[row, lax.div(at, block_size)], mask=in_context, other=0)
+        key, value = _load_tile(keys, values, block, head, at, in_context, block_size=block_size, head_dim=head_dim)
         visible = _visible(at[None, :], position[:, None], window)
         scores = jnp.where(visible, _dot(query, key, trans_b=True) * head_dim**-0.5, MASKED)
         new_peak = jnp.maximum(peak, jnp.max(scores, axis=1))
@@ -242,10 +268,9 @@ def _steps(nearest: Array, furthest: Array, window: int | None, tokens: int, spl
 
 
 def _load_tile(
-    table: Any, keys: Any, values: Any, row: Array, head: Array, at: Array, mask: Array, *, block_size: int, head_dim: int
+    keys: Any, values: Any, block: Array, head: Array, at: Array, mask: Array, *, block_size: int, head_dim: int
 ) -> tuple[Array, Array]:
-    """Keys and values of the tokens at `at`, zero where `mask` says no: what nobody wrote may be no number at all."""
-    block = plgpu.load(table.at[row, lax.div(at, block_size)], mask=mask, other=0)
+    """Keys and values of the tokens at `at` in their blocks, zero where `mask` says no: what nobody wrote may be no number."""
     dims = jnp.arange(_padded(head_dim))[None, :]
     index = (block[:, None], head, lax.rem(at, block_size)[:, None], dims)
     mask = mask[:, None] & (dims < head_dim)
