@@ -16,7 +16,7 @@ import statistics
 import time
 import traceback
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,8 @@ from benchmarks.scripted_engine import Lengths, scripted_serving
 from benchmarks.shapes import SHAPES
 from benchmarks.step import ROOM, measure_decode, measure_prefill, ready_to_decode, step_times
 from lamps_jax.config import EngineConfig, SchedulerConfig
-from lamps_jax.engine.batch import SMALLEST_CHUNK
 from lamps_jax.engine.jax_executor import JaxExecutor
+from lamps_jax.engine.measure import measure_cost_model
 from lamps_jax.engine.pool_size import block_bytes_per_device, free_bytes
 from lamps_jax.models.registry import LoadedModel, random_model
 from lamps_jax.sched.plan import PrefillChunk, StepPlan
@@ -43,6 +43,9 @@ CONTEXT = 1024
 CHUNK = 1024
 BATCHES = (1, 8, 32, 64)
 DRAWN = SamplingParams(temperature=0.8, top_k=50, top_p=0.95)
+OF_EACH_MODEL = ("decode", "prefill", "costs", "kernels")
+"""Parts that every model has; the others are measured with the first."""
+
 NUM_SERVED = 96
 CONCURRENCY = 32
 
@@ -92,7 +95,7 @@ def described(run: dict[str, Any]) -> str:
 class Bench:
     """One model on the device, with an executor that has room for as many requests as fit."""
 
-    def __init__(self, name: str, dtype: str, report: Report, batches: tuple[int, ...], chunks: tuple[int, ...], served: bool):
+    def __init__(self, name: str, dtype: str, report: Report, batches: tuple[int, ...], chunks: tuple[int, ...]):
         self.name, self.dtype, self.report, self.chunks = name, dtype, report, chunks
         began = time.perf_counter()
         self.model: LoadedModel = random_model(SHAPES[name], dtype=dtype)
@@ -110,9 +113,7 @@ class Bench:
         self.num_blocks = max(self.batches) * config.max_blocks_per_request + 1 + swap.LARGEST_SWAP
         self.executor = JaxExecutor(self.model, self.config, num_blocks=self.num_blocks)
         began = time.perf_counter()
-        wanted = {("prefill", SMALLEST_CHUNK), *(("prefill", chunk) for chunk in chunks)}
-        wanted |= {("decode", batch) for batch in self.batches}
-        self.executor.compile([shape for shape in self.executor.shapes() if served or (shape.program, shape.size) in wanted])
+        self.executor.compile(self.executor.shapes())
         self.start = {
             "phase": "start",
             "load_s": loaded_s,
@@ -156,6 +157,23 @@ class Bench:
         batch = min(8, max(self.batches))
         for blocks in (1, 8):
             yield swap.measure_decode(self.executor, batch=batch, context=CONTEXT, blocks=blocks, steps=20)
+        plan = swap.swapping_plan(self.executor, batch=batch, context=CONTEXT, blocks=8)
+        yield {"phase": "decode beside swap", "batch": batch, "blocks": 8} | profile(
+            lambda: step_times(self.executor, plan, 3), steps=4
+        )
+
+    def costs(self) -> Iterable[dict[str, Any]]:
+        """The costs that the scheduler weighs, fitted to steps of this machine: what a simulator needs of it."""
+        measured = measure_cost_model(
+            self.executor, self.config, num_blocks=self.num_blocks, num_host_blocks=self.executor.num_host_blocks, budget_s=6.0
+        )
+        self.executor.host_pool.clear()
+        fits = {"forward": measured.forward, "swap": measured.swap}
+        yield (
+            {"phase": "costs"}
+            | asdict(measured.cost_model)
+            | {f"{name}_fit_error": fit.median_relative_error for name, fit in fits.items() if fit is not None}
+        )
 
     def sampling(self) -> Iterable[dict[str, Any]]:
         """Steps whose rows draw, and take the likeliest."""
@@ -212,7 +230,7 @@ def main() -> None:
     parser.add_argument("--chunks", default="512,1024", help="tokens of prompts")
     parser.add_argument("--steps", type=int, default=40, help="decode steps timed for each figure")
     parser.add_argument("--budget", type=float, default=540.0, help="seconds after which no further part begins")
-    parser.add_argument("--parts", default="decode,prefill,kernels,swap,sampling,host,serving", help="what to measure")
+    parser.add_argument("--parts", default="decode,prefill,swap,costs,sampling,host,serving,kernels", help="what to measure")
     parser.add_argument("--matmul-size", type=int, default=8192, help="rows of the matrices whose product is the limit")
     parser.add_argument("--append", action="store_true", help="adds to the results that are there")
     arguments = parser.parse_args()
@@ -230,14 +248,20 @@ def main() -> None:
         first = number == 0  # what does not depend on the model is measured with one
 
         def measure(name: str = name, first: bool = first) -> Iterable[dict[str, Any]]:
-            bench = Bench(name, arguments.dtype, report, batches, chunks, served=first and "serving" in parts)
+            bench = Bench(name, arguments.dtype, report, batches, chunks)
             yield bench.start
-            acts = {
-                "decode": lambda: bench.decode(arguments.steps), "prefill": bench.prefill, "kernels": bench.kernels,
-                "swap": bench.swap, "sampling": bench.sampling, "host": bench.host, "serving": bench.serving,
-            }  # fmt: skip
+            acts: dict[str, Callable[[], Iterable[dict[str, Any]]]] = {
+                "decode": lambda: bench.decode(arguments.steps),
+                "prefill": bench.prefill,
+                "swap": bench.swap,
+                "costs": bench.costs,
+                "sampling": bench.sampling,
+                "host": bench.host,
+                "serving": bench.serving,
+                "kernels": bench.kernels,
+            }
             for part in parts:
-                if first or part in ("decode", "prefill", "kernels"):
+                if first or part in OF_EACH_MODEL:
                     bench.part(part, acts[part])
 
         report.part(name, measure)

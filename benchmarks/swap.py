@@ -19,13 +19,14 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks.document import write_document
-from benchmarks.step import GPTJ_124M, SAMPLING
+from benchmarks.shapes import GPTJ_124M
+from benchmarks.step import ready_to_decode, step_times
 from lamps_jax.config import EngineConfig, SchedulerConfig
 from lamps_jax.engine.build import EMBEDDED_MODEL
 from lamps_jax.engine.jax_executor import JaxExecutor
 from lamps_jax.kv_cache.offload import bucket_sizes
 from lamps_jax.models.registry import LoadedModel, load_model, random_model
-from lamps_jax.sched.plan import BlockCopy, Decode, PrefillChunk, StepPlan
+from lamps_jax.sched.plan import BlockCopy, StepPlan
 
 BLOCK_SIZE = 16
 NUM_HOST_BLOCKS = 64
@@ -97,32 +98,26 @@ def measure_copies(executor: JaxExecutor, repeats: int) -> list[dict[str, Any]]:
     return runs
 
 
-def measure_decode(executor: JaxExecutor, *, batch: int, context: int, blocks: int, steps: int) -> dict[str, Any]:
-    """Seconds of a decode step alone, and of one in which `blocks` go to the host while as many come back."""
-    width = -(-(context + 64) // BLOCK_SIZE)
-    tables = [list(range(1 + row * width, 1 + (row + 1) * width)) for row in range(batch)]
-    for row in range(batch):  # sets the slot's table and sampling; its keys and values are zeros, which are as long to read
-        chunk = PrefillChunk(str(row), row, [1], context - 1, tables[row], SAMPLING, sample=True, ban_eos=False)
-        executor.collect(executor.submit(StepPlan(0, (chunk,), ())))
-    decodes = tuple(Decode(str(row), row, None, context, tables[row], ban_eos=False) for row in range(batch))
-    spare = batch * width + 1
+def swapping_plan(executor: JaxExecutor, *, batch: int, context: int, blocks: int) -> StepPlan:
+    """A decode step in which `blocks` go to the host while as many come back."""
+    decodes = ready_to_decode(executor, batch=batch, context=context)
+    spare = 1 + sum(len(decode.block_ids) for decode in decodes)
     out = tuple(BlockCopy(spare + at, at) for at in range(blocks))
     back = tuple(BlockCopy(spare + at, blocks + at) for at in range(blocks))
     executor.submit(StepPlan(0, swap_outs=back))
-    plans = {False: StepPlan(0, (), decodes), True: StepPlan(0, (), decodes, out, back)}
-    seconds: dict[bool, list[float]] = {False: [], True: []}
-    for turn in range(2 * 5 + 2):
-        swapping = bool(turn % 2)
-        handle = executor.submit(plans[swapping])
-        for _ in range(max(1, steps // 5)):
-            start = time.perf_counter()
-            following = executor.submit(plans[swapping])
-            executor.collect(handle)
-            handle = following
-            if turn >= 2:  # the first turn of each compiles
-                seconds[swapping].append(time.perf_counter() - start)
-        executor.collect(handle)
-    alone_s, beside_s = (statistics.median(seconds[swapping]) for swapping in (False, True))
+    return StepPlan(0, (), decodes, out, back)
+
+
+def measure_decode(executor: JaxExecutor, *, batch: int, context: int, blocks: int, steps: int) -> dict[str, Any]:
+    """Seconds of a decode step alone, and of one in which `blocks` go to the host while as many come back."""
+    swapping = swapping_plan(executor, batch=batch, context=context, blocks=blocks)
+    plans = {"alone": StepPlan(0, (), swapping.decodes), "beside": swapping}
+    seconds: dict[str, list[float]] = {name: [] for name in plans}
+    for turn in range(5 + 1):
+        for name, plan in plans.items():
+            times = step_times(executor, plan, max(1, steps // 5))
+            seconds[name] += times * (turn > 0)  # the first turn compiles
+    alone_s, beside_s = (statistics.median(seconds[name]) for name in plans)
     return {
         "phase": "decode", "batch": batch, "context_tokens": context, "blocks": blocks,
         "bytes": 2 * blocks * executor.block_bytes, "alone_s": alone_s, "beside_swap_s": beside_s, "slowdown": beside_s / alone_s,

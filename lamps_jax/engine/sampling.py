@@ -7,7 +7,6 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
-
 DIGIT_BITS = 4
 """Bits found in one pass over the scores: more take fewer passes with more comparisons each."""
 
