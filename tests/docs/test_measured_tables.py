@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from benchmarks import accelerator_tables
 from benchmarks.aot.cases import MODELS
 from benchmarks.aot.measure import broken_rules
 from benchmarks.aot.table import tables
@@ -39,3 +40,10 @@ def test_the_tables_of_portability_are_what_was_compiled_and_hide_no_broken_rule
             assert (run["status"], run.get("reason", "")) == ("breaks a rule" if broken else "ok", broken)
         else:
             assert run["status"] in ("refused", "unsupported", "too large", "does not compile") and run["reason"]
+
+
+def test_the_figures_of_the_accelerator_are_the_measured_ones() -> None:
+    runs, document = json.loads(accelerator_tables.RESULTS.read_text())["runs"], (ROOT / "docs/performance.md").read_text()
+    for table in accelerator_tables.tables(runs).split("\n\n"):
+        assert table in document
+    assert not [run for run in runs if run["phase"] in ("failed", "skipped")]
