@@ -157,8 +157,8 @@ HARDWARE: dict[str, Hardware] = {
             245_000,
             _host_tokens(64, GPTJ_6B_KV_BYTES),
             token_budget=1024,
-            source="measured by benchmarks/gpu.sh on one H200 with this engine (docs/performance.md); a block of 64 is swapped like "
-            "four of the measured ones; KV room: 90 % of 141 GB less weights and activations",
+            source="measured by benchmarks/gpu.sh on one H200 with this engine (docs/performance.md); a block of 64 is "
+            "swapped like four of the measured ones; KV room: 90 % of 141 GB less weights and activations",
         ),
         Hardware(
             "h200-vicuna-13b",
@@ -168,8 +168,8 @@ HARDWARE: dict[str, Hardware] = {
             120_000,
             _host_tokens(64, VICUNA_13B_KV_BYTES),
             token_budget=1024,
-            source="fitted, within 5 %, to steps that benchmarks/gpu.sh measured on one H200 with this engine; swaps as fast a byte "
-            "as GPT-J's there; KV room as for GPT-J",
+            source="fitted, within 5 %, to steps that benchmarks/gpu.sh measured on one H200 with this engine; swaps as fast a "
+            "byte as GPT-J's there; KV room as for GPT-J",
         ),
     )
 }
