@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from benchmarks import accelerator_tables
+from benchmarks import accelerator_tables, calibrate
 from benchmarks.aot.cases import MODELS
 from benchmarks.aot.measure import broken_rules
 from benchmarks.aot.table import tables
@@ -47,3 +47,10 @@ def test_the_figures_of_the_accelerator_are_the_measured_ones() -> None:
     for table in accelerator_tables.tables(runs).split("\n\n"):
         assert table in document
     assert not [run for run in runs if run["phase"] in ("failed", "skipped")]
+
+
+def test_the_sensitivity_of_the_simulator_is_the_measured_one() -> None:
+    table: dict[float, list[dict[str, object]]] = {}
+    for run in json.loads((ROOT / "benchmarks/results/calibrate.json").read_text())["runs"]:
+        table.setdefault(round(1e6 * run["per_context_token_s"], 6), []).append(run)
+    assert calibrate.as_markdown(table) in (ROOT / "docs/simulator.md").read_text()
