@@ -13,6 +13,16 @@ import typer
 import lamps_jax
 from lamps_jax import study
 from lamps_jax.sched.policy import SYSTEMS
+from lamps_jax.scheduling_options import (
+    AdmissionOption,
+    ApplyHandlingOption,
+    CallDurationOption,
+    LookaheadOption,
+    RankPreemptionOption,
+    RankRefreshOption,
+    StarvationScopeOption,
+    StarvationThresholdOption,
+)
 
 if TYPE_CHECKING:
     from lamps_jax.config import EngineConfig
@@ -212,6 +222,14 @@ def serve(
     prefix_cache: PrefixCacheOption = True,
     eviction: EvictionOption = "cost",
     preserve_limit_s: PreserveLimitOption = None,
+    admission: AdmissionOption = None,
+    starvation_threshold: StarvationThresholdOption = 100,
+    starvation_scope: StarvationScopeOption = None,
+    rank_refresh_steps: RankRefreshOption = 16,
+    rank_preemption: RankPreemptionOption = None,
+    apply_handling: ApplyHandlingOption = None,
+    lookahead: LookaheadOption = None,
+    call_duration: CallDurationOption = "elapsed",
     compile_cache: CacheOption = COMPILE_CACHE,
     tensor_parallel: TensorParallelOption = 1,
     quantize: QuantizeOption = None,
@@ -235,6 +253,9 @@ def serve(
     scheduler = SchedulerConfig(
         policy=policy, max_model_len=max_model_len, max_num_seqs=max_num_seqs, token_budget=max(512, max_num_seqs),
         prefix_cache=prefix_cache, eviction=eviction, preserve_limit_s=preserve_limit_s,
+        admission=admission, starvation_threshold=starvation_threshold, starvation_scope=starvation_scope,
+        rank_refresh_steps=rank_refresh_steps, rank_preemption=rank_preemption, apply_handling=apply_handling,
+        lookahead=lookahead, call_duration=call_duration,
     )  # fmt: skip
     config = EngineConfig(
         scheduler,

@@ -8,6 +8,16 @@ from typing import Annotated, Any
 import typer
 
 from lamps_jax.sched.policy import SYSTEMS, system_named
+from lamps_jax.scheduling_options import (
+    AdmissionOption,
+    ApplyHandlingOption,
+    CallDurationOption,
+    LookaheadOption,
+    RankPreemptionOption,
+    RankRefreshOption,
+    StarvationScopeOption,
+    StarvationThresholdOption,
+)
 from lamps_jax.sim.hardware import HARDWARE
 from lamps_jax.sim.workloads import DEFAULT_NUM_SCRIPTS, WORKLOADS
 
@@ -43,13 +53,14 @@ def simulate(
     noise: Annotated[float, typer.Option(help="Deviation of normal errors of the oracle, as a share: 0.1 is 10 %.")] = 0.0,
     arrivals: Annotated[str, typer.Option(help="'poisson', 'gamma' (see --cv) or 'trace'.")] = "poisson",
     cv: Annotated[float, typer.Option(help="Deviation of the gaps of gamma arrivals over their mean.")] = 1.0,
-    admission: Annotated[
-        str | None, typer.Option(help="'next-chunk', 'whole-context' or 'predicted-peak'; by default as the policy has it.")
-    ] = None,
-    starvation_threshold: Annotated[
-        int, typer.Option(help="Steps of waiting after which a request goes first; 0 for never.")
-    ] = 100,
-    lookahead: Annotated[str | None, typer.Option(help="How far ranks foresee: 'next-call' or 'program'.")] = None,
+    admission: AdmissionOption = None,
+    starvation_threshold: StarvationThresholdOption = 100,
+    starvation_scope: StarvationScopeOption = None,
+    rank_refresh_steps: RankRefreshOption = 16,
+    rank_preemption: RankPreemptionOption = None,
+    apply_handling: ApplyHandlingOption = None,
+    lookahead: LookaheadOption = None,
+    call_duration: CallDurationOption = "elapsed",
     prefix_cache: Annotated[bool, typer.Option("--prefix-cache", help="Let blocks be found again by their content.")] = False,
     num_scripts: Annotated[int, typer.Option(help="Scripts that a generated workload draws from.")] = DEFAULT_NUM_SCRIPTS,
     details: Annotated[
@@ -85,7 +96,16 @@ def simulate(
     rates, seeds = _rates(rate), _whole_numbers("--seed", seed)
     shape = Shape(max_context_tokens=machine.max_model_len)
     scripts = load_workload(trace or workload or "multi-api", num_scripts=num_scripts, shape=shape)
-    options: dict[str, Any] = {"admission": admission, "starvation_threshold": starvation_threshold, "lookahead": lookahead}
+    options: dict[str, Any] = {
+        "admission": admission,
+        "starvation_threshold": starvation_threshold,
+        "starvation_scope": starvation_scope,
+        "rank_refresh_steps": rank_refresh_steps,
+        "rank_preemption": rank_preemption,
+        "apply_handling": apply_handling,
+        "lookahead": lookahead,
+        "call_duration": call_duration,
+    }
     record = Record(latencies=True, occupancy=True, timeline=100, running_mean=True) if details else Record()
     specs = [
         RunSpec(

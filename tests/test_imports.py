@@ -30,8 +30,12 @@ ALLOWED: dict[str, set[str]] = {
     "doctor": {"config", "report", "sched", "kv_cache", "models", "engine"},
     "terminal": {"sched", "metrics", "tools", "engine", "llm"},
     "serve": {"config", "sched", "metrics", "tools", "models", "engine"},
-    "study": {"config", "sched", "sim", "report", "terminal"},
-    "cli": {"config", "sched", "metrics", "tools", "models", "engine", "llm", "doctor", "terminal", "serve", "study"},
+    "scheduling_options": set(),
+    "study": {"config", "sched", "sim", "report", "terminal", "scheduling_options"},
+    "cli": {
+        *("config", "sched", "metrics", "tools", "models", "engine", "llm"),
+        *("doctor", "terminal", "serve", "study", "scheduling_options"),
+    },
 }
 """What each package or module of `lamps_jax` may import of the others; all may read the version in ``lamps_jax`` itself."""
 

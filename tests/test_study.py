@@ -40,6 +40,16 @@ def test_json_is_one_document_and_nothing_else_on_standard_output():
     assert arrived[0] == arrived[1] > 0
 
 
+def test_every_option_of_the_scheduler_reaches_it():
+    options = {
+        "admission": "predicted-peak", "starvation_threshold": 7, "starvation_scope": "started", "rank_refresh_steps": 3,
+        "apply_handling": "lazily", "lookahead": "program", "call_duration": "expected",
+    }  # fmt: skip
+    arguments = [text for name, value in options.items() for text in (f"--{name.replace('_', '-')}", str(value))]
+    (run,) = json.loads(simulate(*QUICK, "--policy", "lamps", "--rank-preemption", *arguments, "--json").stdout)["runs"]
+    assert run["options"] == options | {"rank_preemption": True}
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -51,7 +61,7 @@ def test_json_is_one_document_and_nothing_else_on_standard_output():
         (("--hardware", "abacus"), "no hardware and no file is called 'abacus'"),
         (("--window", "-1"), "window_s must be a positive number of seconds, got -1.0"),
         (("--prediction", "magic"), "unknown prediction 'magic'"),
-        (("--admission", "all"), "admission must be whole-context or next-chunk or predicted-peak"),
+        (("--admission", "all"), "'all' is not one of 'next-chunk', 'whole-context', 'predicted-peak'"),
         (("--workload", "mixed", "--trace", "x.jsonl"), "--workload and --trace both say what clients ask for"),
         (("--noise", "-1"), "the noise of predictions must not be negative, got -1.0"),
         (("--jobs", "0"), "jobs must be at least 1, got 0"),
