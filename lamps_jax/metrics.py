@@ -59,6 +59,28 @@ def latencies(times: Timestamps, num_tokens: int) -> Latencies:
     return Latencies(ttft_s, tpot_s, e2e_s, e2e_s - times.api_s, times.api_s)
 
 
+@dataclass(frozen=True, slots=True)
+class Objectives:
+    """Most seconds that each latency of a request may take; None for any. Requests that meet all, per second, are the goodput."""
+
+    ttft_s: float | None = None
+    tpot_s: float | None = None
+    e2e_s: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, most in asdict(self).items():
+            if most is not None and not 0.0 < most < math.inf:
+                raise ValueError(f"the objective {name} must be a positive number of seconds, got {most}")
+
+    def __bool__(self) -> bool:
+        return self != Objectives()
+
+    def met_by(self, latencies: Latencies) -> bool:
+        """Whether a request keeps within all of them; one of a single token has no gap that could be too long."""
+        limits = ((self.ttft_s, latencies.ttft_s), (self.tpot_s, latencies.tpot_s), (self.e2e_s, latencies.e2e_s))
+        return all(most is None or took is None or took <= most for most, took in limits)
+
+
 def percentiles(values: Sequence[float], shares: Sequence[float]) -> list[float]:
     """For each share the least value that so many of all values do not exceed (nearest rank).
 

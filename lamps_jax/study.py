@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from lamps_jax.metrics import Objectives
 from lamps_jax.sched.policy import SYSTEMS, system_named
 from lamps_jax.scheduling_options import (
     AdmissionOption,
@@ -62,6 +63,13 @@ def simulate(
     lookahead: LookaheadOption = None,
     call_duration: CallDurationOption = "elapsed",
     prefix_cache: Annotated[bool, typer.Option("--prefix-cache", help="Let blocks be found again by their content.")] = False,
+    goodput: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME:SECONDS",
+            help="Within what a request must keep to count as goodput: some of ttft, tpot, e2e, as in 'ttft:2,tpot:0.1'.",
+        ),
+    ] = None,
     num_scripts: Annotated[int, typer.Option(help="Scripts that a generated workload draws from.")] = DEFAULT_NUM_SCRIPTS,
     details: Annotated[
         bool, typer.Option("--details", help="Also note latencies of each request, memory over time and a timeline, for figures.")
@@ -83,6 +91,7 @@ def simulate(
     from lamps_jax.report.table import renderable
     from lamps_jax.report.write import write_report
     from lamps_jax.sim.hardware import hardware_named
+    from lamps_jax.sim.prefixes import prefix_hit_rate
     from lamps_jax.sim.reshape import Shape
     from lamps_jax.sim.spec import Record, RunSpec
     from lamps_jax.sim.sweep import simulate_all
@@ -106,6 +115,7 @@ def simulate(
         "lookahead": lookahead,
         "call_duration": call_duration,
     }
+    objectives = _objectives(goodput)
     record = Record(latencies=True, occupancy=True, timeline=100, running_mean=True) if details else Record()
     specs = [
         RunSpec(
@@ -120,6 +130,7 @@ def simulate(
             cv=cv,
             prediction=prediction,  # pyright: ignore[reportArgumentType]  # checked when built
             noise=noise,
+            objectives=objectives,
             record=record if each_seed == seeds[0] else Record(latencies=details),
         )
         for each_rate, name, each_seed in product(rates, policies, seeds)
@@ -127,6 +138,9 @@ def simulate(
     with terminal.progress_bar() as progress:
         runs = simulate_all(specs, jobs=jobs, progress=lambda done, total: progress("simulating", done, total))
     document = new_document("simulate", runs)
+    hit_rate = prefix_hit_rate(scripts.scripts, block_size=machine.block_size)
+    found = f"a cache that never forgets would hold {hit_rate:.1%} of their prompts"
+    sys.stderr.write(f"{scripts.name}: {len(scripts.scripts):,} scripts; {found}\n")
     if out is not None:
         for path in write_report(document, out):
             sys.stderr.write(f"wrote {path}\n")
@@ -134,6 +148,20 @@ def simulate(
         sys.stdout.write(document.model_dump_json(by_alias=True, exclude_unset=True) + "\n")
     else:
         Console(file=sys.stdout).print(renderable(document))
+
+
+def _objectives(text: str | None) -> Objectives:
+    given: dict[str, float] = {}
+    for pair in _names(text or ""):
+        name, _, seconds = pair.partition(":")
+        try:
+            given[f"{name}_s"] = float(seconds)
+            Objectives(**given)
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"--goodput must be objectives such as ttft:2,tpot:0.1,e2e:60, each of a positive number of seconds, got {pair!r}"
+            ) from None
+    return Objectives(**given)
 
 
 def _names(text: str) -> list[str]:

@@ -31,7 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "terminal": {"sched", "metrics", "tools", "engine", "llm"},
     "serve": {"config", "sched", "metrics", "tools", "models", "engine"},
     "scheduling_options": set(),
-    "study": {"config", "sched", "sim", "report", "terminal", "scheduling_options"},
+    "study": {"config", "metrics", "sched", "sim", "report", "terminal", "scheduling_options"},
     "cli": {
         *("config", "sched", "metrics", "tools", "models", "engine", "llm"),
         *("doctor", "terminal", "serve", "study", "scheduling_options"),

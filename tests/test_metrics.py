@@ -1,6 +1,6 @@
 import pytest
 
-from lamps_jax.metrics import Latencies, Timestamps, latencies
+from lamps_jax.metrics import Latencies, Objectives, Timestamps, latencies
 
 
 def test_latencies_are_those_worked_out_by_hand():
@@ -33,3 +33,19 @@ def test_latencies_are_reported_to_the_microsecond_under_their_names():
         "service_s": 0.333333,
         "api_s": 0.0,
     }
+
+
+def test_objectives_are_met_by_requests_that_keep_within_all_of_them():
+    objectives = Objectives(ttft_s=2.0, tpot_s=0.5)
+    assert objectives.met_by(Latencies(2.0, 0.5, 100.0, 100.0, 0.0))
+    assert not objectives.met_by(Latencies(2.1, 0.1, 3.0, 3.0, 0.0))
+    assert not objectives.met_by(Latencies(1.0, 0.6, 3.0, 3.0, 0.0))
+    assert objectives.met_by(Latencies(1.0, None, 1.0, 1.0, 0.0))
+    assert not Objectives(e2e_s=2.0).met_by(Latencies(1.0, None, 3.0, 1.0, 2.0))
+    assert not Objectives()
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan"), float("inf")])
+def test_an_objective_that_is_no_time_is_refused(seconds: float):
+    with pytest.raises(ValueError, match="objective tpot_s must be a positive number"):
+        Objectives(tpot_s=seconds)

@@ -63,6 +63,10 @@ def test_every_option_of_the_scheduler_reaches_it():
         (("--prediction", "magic"), "unknown prediction 'magic'"),
         (("--admission", "all"), "'all' is not one of 'next-chunk', 'whole-context', 'predicted-peak'"),
         (("--workload", "mixed", "--trace", "x.jsonl"), "--workload and --trace both say what clients ask for"),
+        (
+            ("--goodput", "ttft:2,speed:1"),
+            "each of a positive number of seconds, got 'speed:1'",
+        ),
         (("--noise", "-1"), "the noise of predictions must not be negative, got -1.0"),
         (("--jobs", "0"), "jobs must be at least 1, got 0"),
     ],

@@ -5,7 +5,7 @@ from statistics import fmean
 from typing import Any
 
 from lamps_jax.engine.events import RequestOutput
-from lamps_jax.metrics import percentiles
+from lamps_jax.metrics import Latencies, Timestamps, latencies, percentiles
 from lamps_jax.sched.request import Request, RequestState
 from lamps_jax.sched.scheduler import Scheduler
 from lamps_jax.sim.workload import Arrival
@@ -33,6 +33,15 @@ class ScriptOutcome:
     def finished_by(self, time_s: float) -> bool:
         """Whether the last turn had ended by then."""
         return self.finished_s is not None and self.finished_s <= time_s
+
+    def latencies(self) -> Latencies:
+        """Of all turns together, the client's calls included.
+
+        Raises:
+            ValueError: If the last turn has not ended.
+        """
+        times = Timestamps(self.arrival.time_s, self.first_token_s, self.last_token_s, self.finished_s, self.api_s)
+        return latencies(times, self.num_tokens)
 
     def take(self, output: RequestOutput) -> None:
         """Takes in a turn that has ended."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from lamps_jax.metrics import Objectives
 from lamps_jax.sim.observer import ScriptOutcome, spread
 from lamps_jax.sim.simulation import Simulation
 from lamps_jax.sim.spec import described
@@ -29,6 +30,7 @@ def results(simulation: Simulation, *, wall_s: float) -> dict[str, Any]:
         "all_arrivals": _censored(outcomes, end_s),
         "by_type": _by_type(simulation.outcomes, end_s),
         "throughput_rps": len(finished) / end_s,
+        **_goodput(finished, spec.objectives, end_s),
         "tokens_per_s": sum(outcome.num_tokens for outcome in outcomes) / end_s,
         "waste_token_s": asdict(simulation.memory.waste),
         "pool_tokens": len(blocks.device.ids) * blocks.block_size,
@@ -48,18 +50,19 @@ def results(simulation: Simulation, *, wall_s: float) -> dict[str, Any]:
 
 
 def _latencies(finished: Sequence[ScriptOutcome]) -> dict[str, Any]:
-    e2e, service, ttft, tpot = [], [], [], []
-    for outcome in finished:
-        arrived = outcome.arrival.time_s
-        assert outcome.finished_s is not None
-        assert outcome.first_token_s is not None
-        assert outcome.last_token_s is not None
-        e2e.append(outcome.finished_s - arrived)
-        service.append(e2e[-1] - outcome.api_s)
-        ttft.append(outcome.first_token_s - arrived)
-        if outcome.num_tokens > 1:
-            tpot.append((outcome.last_token_s - outcome.first_token_s) / (outcome.num_tokens - 1))
-    return {"e2e_s": spread(e2e), "service_s": spread(service), "ttft_s": spread(ttft), "tpot_s": spread(tpot)}
+    latencies = [outcome.latencies() for outcome in finished]
+    return {
+        "e2e_s": spread([each.e2e_s for each in latencies]),
+        "service_s": spread([each.service_s for each in latencies]),
+        "ttft_s": spread([each.ttft_s for each in latencies if each.ttft_s is not None]),
+        "tpot_s": spread([each.tpot_s for each in latencies if each.tpot_s is not None]),
+    }
+
+
+def _goodput(finished: Sequence[ScriptOutcome], objectives: Objectives, end_s: float) -> dict[str, float]:
+    if not objectives:
+        return {}
+    return {"goodput_rps": sum(objectives.met_by(outcome.latencies()) for outcome in finished) / end_s}
 
 
 def _censored(outcomes: Sequence[ScriptOutcome], end_s: float) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from lamps_jax.config import SchedulerConfig
+from lamps_jax.metrics import Objectives
 from lamps_jax.sim.hardware import Hardware
 from lamps_jax.sim.workload import Workload
 
@@ -44,6 +45,7 @@ class RunSpec:
         noise: Deviation of the oracle's normal errors, as a share of what is true.
         noisy: What has them.
         blocking_swaps: Whether copies hold up steps, as in the papers' equation for swapping, and do not hide behind them.
+        objectives: What a finished request must keep within to count as goodput.
         label: What results call the system; "" for the policy's name.
     """
 
@@ -61,6 +63,7 @@ class RunSpec:
     noise: float = 0.0
     noisy: Literal["both", "durations", "lengths"] = "both"
     blocking_swaps: bool = False
+    objectives: Objectives = field(default_factory=Objectives)
     label: str = ""
     record: Record = field(default_factory=Record)
 
@@ -93,6 +96,7 @@ def described(spec: RunSpec) -> dict[str, Any]:
         "seed": spec.seed,
         "window_s": spec.window_s,
         "drained": spec.drain,
+        **({"objectives": asdict(spec.objectives)} if spec.objectives else {}),
         "options": spec.options,
         "cost_model": asdict(spec.hardware.cost_model),
     }

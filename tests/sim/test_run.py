@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from lamps_jax.metrics import Objectives
 from lamps_jax.sched.cost_model import CostModel
 from lamps_jax.sched.policy import SYSTEMS
 from lamps_jax.sim.hardware import HARDWARE, Hardware
@@ -52,6 +53,15 @@ def test_a_call_costs_what_its_handling_says(policy: str, resumes_s: float, wast
     assert run["e2e_s"]["mean"] == pytest.approx(called_s + 50.0 + resumes_s)
     assert run["service_s"]["mean"] == pytest.approx(called_s + resumes_s)
     assert run["waste_token_s"]["preserved"] == pytest.approx(waste.get("preserved", 0.0), rel=0.03)
+
+
+def test_goodput_counts_what_meets_the_objectives():
+    """Of two requests that share one slot, the second waits for the first."""
+    one_slot = Hardware("one", "toy", SIMPLE.cost_model, 4, 64, 0, 8, 1, 64)
+    workload = Workload("w", (script_of(6, Segment(3)),) * 2, (0.0, 0.0))
+    run = simulate(spec_of(workload, one_slot, "preserve", objectives=Objectives(ttft_s=2.0)))
+    assert (run["finished"], run["goodput_rps"]) == (2, pytest.approx(run["throughput_rps"] / 2))
+    assert "goodput_rps" not in simulate(spec_of(workload, one_slot, "preserve"))
 
 
 def test_requests_behind_one_that_fills_the_batch_wait_for_it():
