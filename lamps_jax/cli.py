@@ -18,10 +18,12 @@ from lamps_jax.scheduling_options import (
     ApplyHandlingOption,
     CallDurationOption,
     LookaheadOption,
+    MaxChunkTokensOption,
     RankPreemptionOption,
     RankRefreshOption,
     StarvationScopeOption,
     StarvationThresholdOption,
+    TokenBudgetOption,
 )
 
 if TYPE_CHECKING:
@@ -215,6 +217,8 @@ def serve(
     policy: PolicyOption = "preserve",
     max_model_len: MaxModelLenOption = 1024,
     max_num_seqs: MaxNumSeqsOption = 16,
+    token_budget: TokenBudgetOption = None,
+    max_chunk_tokens: MaxChunkTokensOption = None,
     kv_blocks: KvBlocksOption = None,
     kv_fraction: KvFractionOption = None,
     host_kv_bytes: HostKvBytesOption = "0",
@@ -251,7 +255,9 @@ def serve(
 
     system_named(policy)
     scheduler = SchedulerConfig(
-        policy=policy, max_model_len=max_model_len, max_num_seqs=max_num_seqs, token_budget=max(512, max_num_seqs),
+        policy=policy, max_model_len=max_model_len, max_num_seqs=max_num_seqs,
+        token_budget=token_budget if token_budget is not None else max(512, max_num_seqs, max_chunk_tokens or 0),
+        max_chunk_tokens=max_chunk_tokens if max_chunk_tokens is not None else 256,
         prefix_cache=prefix_cache, eviction=eviction, preserve_limit_s=preserve_limit_s,
         admission=admission, starvation_threshold=starvation_threshold, starvation_scope=starvation_scope,
         rank_refresh_steps=rank_refresh_steps, rank_preemption=rank_preemption, apply_handling=apply_handling,

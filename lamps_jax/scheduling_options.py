@@ -4,6 +4,13 @@ from typing import Annotated, Literal
 
 import typer
 
+TokenBudgetOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Most tokens computed in one step, those of prompts and one of each running request; more suits a fast device."
+    ),
+]
+MaxChunkTokensOption = Annotated[int | None, typer.Option(help="Most tokens of one prompt in a step.")]
 AdmissionOption = Annotated[
     Literal["next-chunk", "whole-context", "predicted-peak"] | None,
     typer.Option(

@@ -18,6 +18,7 @@ from lamps_jax.scheduling_options import (
     RankRefreshOption,
     StarvationScopeOption,
     StarvationThresholdOption,
+    TokenBudgetOption,
 )
 from lamps_jax.sim.hardware import HARDWARE
 from lamps_jax.sim.workloads import DEFAULT_NUM_SCRIPTS, WORKLOADS
@@ -54,6 +55,7 @@ def simulate(
     noise: Annotated[float, typer.Option(help="Deviation of normal errors of the oracle, as a share: 0.1 is 10 %.")] = 0.0,
     arrivals: Annotated[str, typer.Option(help="'poisson', 'gamma' (see --cv) or 'trace'.")] = "poisson",
     cv: Annotated[float, typer.Option(help="Deviation of the gaps of gamma arrivals over their mean.")] = 1.0,
+    token_budget: TokenBudgetOption = None,
     admission: AdmissionOption = None,
     starvation_threshold: StarvationThresholdOption = 100,
     starvation_scope: StarvationScopeOption = None,
@@ -115,6 +117,8 @@ def simulate(
         "lookahead": lookahead,
         "call_duration": call_duration,
     }
+    if token_budget is not None:
+        options |= {"token_budget": token_budget, "max_chunk_tokens": token_budget}
     objectives = _objectives(goodput)
     record = Record(latencies=True, occupancy=True, timeline=100, running_mean=True) if details else Record()
     specs = [
