@@ -42,9 +42,15 @@ def test_json_is_one_document_and_nothing_else_on_standard_output():
 
 def test_every_option_of_the_scheduler_reaches_it():
     options = {
-        "token_budget": 512, "admission": "predicted-peak", "starvation_threshold": 7, "starvation_scope": "started", "rank_refresh_steps": 3,
-        "apply_handling": "lazily", "lookahead": "program", "call_duration": "expected",
-    }  # fmt: skip
+        "token_budget": 512,
+        "admission": "predicted-peak",
+        "starvation_threshold": 7,
+        "starvation_scope": "started",
+        "rank_refresh_steps": 3,
+        "apply_handling": "lazily",
+        "lookahead": "program",
+        "call_duration": "expected",
+    }
     arguments = [text for name, value in options.items() for text in (f"--{name.replace('_', '-')}", str(value))]
     (run,) = json.loads(simulate(*QUICK, "--policy", "lamps", "--rank-preemption", *arguments, "--json").stdout)["runs"]
     assert run["options"] == options | {"rank_preemption": True, "max_chunk_tokens": 512}
