@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from benchmarks import accelerator_tables, calibrate
+from benchmarks import accelerator_tables, calibrate, simulator
 from benchmarks.aot.cases import MODELS
 from benchmarks.aot.measure import broken_rules
 from benchmarks.aot.table import tables
@@ -54,3 +54,8 @@ def test_the_sensitivity_of_the_simulator_is_the_measured_one() -> None:
     for run in json.loads((ROOT / "benchmarks/results/calibrate.json").read_text())["runs"]:
         table.setdefault(round(1e6 * run["per_context_token_s"], 6), []).append(run)
     assert calibrate.as_markdown(table) in (ROOT / "docs/simulator.md").read_text()
+
+
+def test_the_speed_of_the_simulator_is_the_measured_one() -> None:
+    runs = json.loads((ROOT / "benchmarks/results/simulator.json").read_text())["runs"]
+    assert simulator.as_markdown(runs) in (ROOT / "docs/performance.md").read_text()
