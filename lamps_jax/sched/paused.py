@@ -14,14 +14,25 @@ class PausedRequests:
 
     Attributes:
         by_id: In the order in which they called.
+        leaving: Those of them that are to be on the host and have blocks on the device, in the order in which that was decided.
     """
 
     def __init__(self, system: System, config: SchedulerConfig, memory: Memory, forecaster: Forecaster):
         self.by_id: dict[str, Request] = {}
+        self.leaving: dict[str, Request] = {}
         self._system, self._config, self._memory, self._forecaster = system, config, memory, forecaster
         self._each_step = system.decides is Decides.EACH_STEP
         lazily = system.lazily if config.apply_handling is None else config.apply_handling == "lazily"
         self._lazily = system.decides is Decides.AHEAD and lazily
+
+    def add(self, request: Request) -> None:
+        """Takes in a request whose tool begins to run."""
+        self.by_id[request.request_id] = request
+
+    def remove(self, request_id: str) -> None:
+        """Forgets a request, if it is there."""
+        self.by_id.pop(request_id, None)
+        self.leaving.pop(request_id, None)
 
     @property
     def chooses_in_steps(self) -> bool:
@@ -38,7 +49,10 @@ class PausedRequests:
     def choose(self, request: Request, handling: Handling) -> None:
         """Sets what becomes of a request's blocks; those to be discarded go at once, those to be swapped as copies are made."""
         request.handling = handling
-        if handling is Handling.DISCARD:
+        if handling is Handling.SWAP:
+            self.leaving[request.request_id] = request
+        elif handling is Handling.DISCARD:
+            self.leaving.pop(request.request_id, None)
             self._memory.discard(request, will_return=True)
 
     def choose_anew(self, around: Surroundings) -> None:
@@ -58,11 +72,10 @@ class PausedRequests:
         budget = self._memory.num_swappable_blocks if around.can_swap else 0
         if budget > 0:
             choices.sort(key=lambda choice: (-choice[1].waste_token_s, choice[0].paused_s, choice[0].order))
-            leaving = [r for r in self.by_id.values() if r.handling is Handling.SWAP]
-            budget -= sum(len(request.block_ids) for request in leaving)
+            budget -= sum(len(request.block_ids) for request in self.leaving.values())
         for request, choice in choices:
             if budget > 0 and choice.waste_token_s > 0 and budget >= len(request.block_ids):
-                request.handling = Handling.SWAP
+                self.choose(request, Handling.SWAP)
                 budget -= len(request.block_ids)
             elif choice.handling is Handling.DISCARD:
                 self.choose(request, Handling.DISCARD)

@@ -216,7 +216,8 @@ class Scheduler:
             expected_duration_s = request.estimate[0].api_duration_s
         request.state, request.paused_s, request.keep_until_s = RequestState.IN_API_CALL, now, None
         request.expected_return_s = None if expected_duration_s is None else now + expected_duration_s
-        self._paused.by_id[request_id] = request
+        self._paused.add(request)
+        self._swapper.call_begun(request)
         self._paused.choose(
             request, self._forecaster.at_call(request, tool, expected_duration_s, self._surroundings(now, anew=True))
         )
@@ -227,7 +228,7 @@ class Scheduler:
         request = self._requests[request_id]
         if (room := self.room_tokens(request)) <= 0:
             raise ValueError(f"request {request_id!r} has no room for a result; finish it instead")
-        del self._paused.by_id[request_id]
+        self._paused.remove(request_id)
         self._forecaster.seen(request, now - request.paused_s, len(token_ids))
         request.token_ids.extend(token_ids[:room])
         request.num_calls += 1
@@ -252,7 +253,7 @@ class Scheduler:
         request = self._requests.pop(request_id)
         if request.state is RequestState.RUNNING:
             self._batch.leave(request)
-        self._paused.by_id.pop(request_id, None)
+        self._paused.remove(request_id)
         self._holding.pop(request_id, None)
         self._swapper.stop_loading(request)
         self.memory.discard(request)

@@ -1,5 +1,7 @@
 """Which blocks go to the host during calls, and which come back: for requests that resume, and ahead of those that soon will."""
 
+import heapq
+import itertools
 from bisect import insort
 from collections.abc import Callable
 
@@ -10,7 +12,7 @@ from lamps_jax.sched.handling import time_to_live
 from lamps_jax.sched.memory import Memory
 from lamps_jax.sched.paused import PausedRequests
 from lamps_jax.sched.policy import System
-from lamps_jax.sched.request import Handling, Request
+from lamps_jax.sched.request import Handling, Request, RequestState
 
 
 class Swapper:
@@ -29,9 +31,18 @@ class Swapper:
         paused: PausedRequests,
     ):
         self.loading: list[Request] = []
+        self._expected: list[tuple[float, int, int, Request]] = []  # heap: when to fetch, ticket, calls before, request
+        self._returning: list[tuple[float, int, int, Request]] = []
+        self._tickets = itertools.count()
         self._memory, self._system, self._config, self._cost_model = memory, system, config, cost_model
         self._paused = paused
         self._may_be_limited = config.preserve_limit_s is not None or system.handling is time_to_live
+
+    def call_begun(self, request: Request) -> None:
+        """Notes when the blocks of a request that has just called a tool are to be brought back, wherever they go meanwhile."""
+        if request.expected_return_s is not None:
+            entry = (self._prefetch_s(request), next(self._tickets), request.num_calls, request)
+            heapq.heappush(self._expected, entry)
 
     def limit_preserving(self, now: float) -> None:
         """Gives up what calls have kept on the device for longer than they may."""
@@ -80,17 +91,25 @@ class Swapper:
 
     def prefetch(self, now: float) -> None:
         """Brings back blocks of requests whose call is about to return, where that is at nobody's expense."""
-        returning = [r for r in self._paused.by_id.values() if r.host_block_ids and self._is_returning(r, now)]
-        for request in sorted(returning, key=self._prefetch_s):
-            if len(request.host_block_ids) <= self._memory.blocks.num_free_blocks:
+        while self._expected and self._expected[0][0] <= now:
+            self._returning.append(heapq.heappop(self._expected))
+        if not self._returning:
+            return
+        self._returning = [entry for entry in self._returning if self._is_awaited(entry, now)]
+        for _, _, _, request in self._returning:
+            if request.host_block_ids and len(request.host_block_ids) <= self._memory.blocks.num_free_blocks:
                 self._memory.swap_in(request)
+                if request.handling is Handling.SWAP:
+                    self._paused.leaving[request.request_id] = request  # if the call does not return after all
 
     def swap_out_paused(self, now: float) -> None:
         """Goes on swapping out requests that are to be on the host during their call."""
         self._memory.spend_leftovers_on_swap_outs()
-        for request in self._paused.by_id.values():
-            if request.handling is Handling.SWAP and request.block_ids and not self._is_returning(request, now):
+        for request in tuple(self._paused.leaving.values()):
+            if request.block_ids and not self._is_returning(request, now):
                 self._memory.swap_out(request, len(request.block_ids))
+            if not request.block_ids:
+                del self._paused.leaving[request.request_id]
 
     def next_wake_s(self, planned_s: float) -> float | None:
         """When there will be something to do here that the plan of `planned_s` could not do yet."""
@@ -101,7 +120,7 @@ class Swapper:
             if request.block_ids and (until := self._paused.keep_until_s(request)) is not None:
                 times.append(until)
             if request.block_ids and request.expected_return_s is not None:
-                times.append(2 * request.expected_return_s - request.paused_s)  # no longer about to return
+                times.append(_overdue_s(request))  # no longer about to return
         return min((time for time in times if planned_s < time < float("inf")), default=None)
 
     def _prefetch_s(self, request: Request) -> float:
@@ -116,7 +135,18 @@ class Swapper:
         num_blocks = len(request.block_ids) + len(request.host_block_ids)
         return request.expected_return_s - 2 * self._cost_model.swap_s(num_blocks) - step_s
 
+    def _is_awaited(self, entry: tuple[float, int, int, Request], now: float) -> bool:
+        """Whether the call that an entry was made for still runs and is about to return."""
+        _, _, num_calls, request = entry
+        runs = request.state is RequestState.IN_API_CALL and request.num_calls == num_calls
+        return runs and now < _overdue_s(request)
+
     def _is_returning(self, request: Request, now: float) -> bool:
         """Whether a call is about to return; no longer once it has taken twice as long as expected."""
-        expected = request.expected_return_s
-        return expected is not None and self._prefetch_s(request) <= now < 2 * expected - request.paused_s
+        return request.expected_return_s is not None and self._prefetch_s(request) <= now < _overdue_s(request)
+
+
+def _overdue_s(request: Request) -> float:
+    """When a call has taken twice as long as expected."""
+    assert request.expected_return_s is not None, "nothing is expected of this call"
+    return 2 * request.expected_return_s - request.paused_s
