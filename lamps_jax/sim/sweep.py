@@ -3,7 +3,7 @@
 import multiprocessing
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from typing import Any
 
 from lamps_jax.sim.run import simulate
@@ -12,14 +12,22 @@ from lamps_jax.sim.spec import RunSpec
 Progress = Callable[[int, int], None]
 """``(done, total)``."""
 
+Keep = Callable[[int, dict[str, Any]], None]
+"""Place of a spec, and what came of it."""
+
 
 def simulate_all(
-    specs: Sequence[RunSpec], *, jobs: int | None = None, progress: Progress = lambda done, total: None
+    specs: Sequence[RunSpec],
+    *,
+    jobs: int | None = None,
+    progress: Progress = lambda done, total: None,
+    keep: Keep = lambda place, run: None,
 ) -> list[dict[str, Any]]:
     """What `simulate` gives for each of `specs`, in their order, whichever ends first.
 
     Args:
         jobs: Processes; None for as many as there are cores. With 1 everything runs in this one.
+        keep: Told of each run as it ends, in any order.
 
     Raises:
         ValueError: If `jobs` is not positive, or as `simulate` does.
@@ -32,17 +40,20 @@ def simulate_all(
         runs = []
         for spec in specs:
             runs.append(simulate(spec))
+            keep(len(runs) - 1, runs[-1])
             progress(len(runs), len(specs))
         return runs
     # Fresh processes: one that is forked from a process with threads may hang.
     with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
         futures = [pool.submit(simulate, spec) for spec in specs]
+        places = {future: place for place, future in enumerate(futures)}
         waiting = set(futures)
         while waiting:
-            done, waiting = wait(waiting, timeout=1.0, return_when=FIRST_EXCEPTION)
+            done, waiting = wait(waiting, timeout=1.0, return_when=FIRST_COMPLETED)
             for future in done:
                 if error := future.exception():
                     pool.shutdown(cancel_futures=True)
                     raise error
+                keep(places[future], future.result())
             progress(sum(future.done() for future in futures), len(specs))
         return [future.result() for future in futures]

@@ -33,7 +33,7 @@ from lamps_jax.sched.memory_over_time import (
 from lamps_jax.sched.request import Handling
 from lamps_jax.sched.segments import PredictedSegment
 from lamps_jax.sched.waste import discard_waste, preserve_waste, swap_waste
-from tests.sched.toy import (
+from benchmarks.reproduction.toy import (
     EXAMPLE,
     R1,
     R2,
