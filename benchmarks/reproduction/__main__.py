@@ -7,7 +7,6 @@ python -m benchmarks.reproduction --tables     the document again from the commi
 
 import argparse
 import json
-from pathlib import Path
 
 from benchmarks.document import write_document
 from benchmarks.reproduction import document, paper, studies

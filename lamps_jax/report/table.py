@@ -155,7 +155,7 @@ def sections(document: Document, *, over_seeds: bool = True) -> list[Section]:
         for what, columns, note in parts:
             if shown := [column for column in columns if comparison.any(lambda run, c=column: c.quantity(run) is not None)]:
                 title = f"{comparison.setting.title}: {what}"
-                found.append(_section(comparison, title, shown, note, over_seeds=over_seeds))
+                found.append(section(comparison, title, shown, note, over_seeds=over_seeds))
     return found
 
 
@@ -176,7 +176,8 @@ def _service_note(comparison: Comparison, *, unfinished: bool, over_seeds: bool)
     return " ".join(part for part in parts if part)
 
 
-def _section(comparison: Comparison, title: str, columns: Sequence[Column], note: str, *, over_seeds: bool) -> Section:
+def section(comparison: Comparison, title: str, columns: Sequence[Column], note: str = "", *, over_seeds: bool = True) -> Section:
+    """One table: a row for each system at each rate, or for each run if not `over_seeds`."""
     several = not over_seeds and any(len(runs) > 1 for runs in comparison.runs.values())
     counts = columns[0].quantity is finished_share
     headings = [*KEYS[: 3 if several else 2], *(["finished/arrived"] if counts else [])]
@@ -217,8 +218,8 @@ def _mean_shown(column: Column, mean: float) -> str:
 def renderable(document: Document, *, over_seeds: bool = True) -> RenderableType:
     """The tables for a rich console. The best value of a rate is bold and marked."""
     parts: list[RenderableType] = []
-    for section in sections(document, over_seeds=over_seeds):
-        parts += [Text(section.title, style="bold"), _Fitting(section), Text(section.note, style="dim"), Text()]
+    for each in sections(document, over_seeds=over_seeds):
+        parts += [Text(each.title, style="bold"), _Fitting(each), Text(each.note, style="dim"), Text()]
     return Group(*parts[:-1])
 
 
@@ -267,12 +268,18 @@ def as_text(document: Document, *, over_seeds: bool = True, width: int = 160) ->
 
 def as_markdown(document: Document, *, over_seeds: bool = True) -> str:
     """The tables as Markdown; the best value of a rate is bold."""
-    return "\n\n".join("\n".join(_markdown_lines(section)) for section in sections(document, over_seeds=over_seeds)) + "\n"
+    return "\n\n".join(markdown(each) for each in sections(document, over_seeds=over_seeds)) + "\n"
+
+
+def markdown(section: Section) -> str:
+    """One table as Markdown, under its title if it has one."""
+    return "\n".join(_markdown_lines(section))
 
 
 def _markdown_lines(section: Section) -> Iterator[str]:
-    yield f"**{section.title}**"
-    yield ""
+    if section.title:
+        yield f"**{section.title}**"
+        yield ""
     yield f"| {' | '.join(section.headings)} |"
     yield "|---|" + "---:|" * (len(section.headings) - 1)
     for row in section.rows:

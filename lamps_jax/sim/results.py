@@ -6,33 +6,33 @@ from typing import Any
 
 from lamps_jax.metrics import Objectives
 from lamps_jax.sim.observer import ScriptOutcome, spread
-from lamps_jax.sim.simulation import Simulation
+from lamps_jax.sim.player import Player
 from lamps_jax.sim.spec import described
 
 MAX_STEPS_OF_MEAN = 600
 """Points of the running mean."""
 
 
-def results(simulation: Simulation, *, wall_s: float) -> dict[str, Any]:
+def results(player: Player, *, wall_s: float) -> dict[str, Any]:
     """One run of the results document."""
-    spec = simulation.spec
-    end_s = simulation.clock.now_s if spec.drain else spec.window_s  # the last step may have passed the window's end
-    outcomes = [outcome for outcome in simulation.outcomes if not outcome.refused]
+    spec = player.spec
+    end_s = player.clock.now_s if spec.drain else spec.window_s  # the last step may have passed the window's end
+    outcomes = [outcome for outcome in player.outcomes if not outcome.refused]
     finished = [outcome for outcome in outcomes if outcome.finished_by(end_s)]
-    scheduler, executor, blocks = simulation.scheduler, simulation.executor, simulation.scheduler.blocks
+    scheduler, executor, blocks = player.scheduler, player.executor, player.scheduler.blocks
     run = described(spec) | {
-        "arrived": len(simulation.outcomes),
+        "arrived": len(player.outcomes),
         "finished": len(finished),
         "unfinished": len(outcomes) - len(finished),
-        "refused": len(simulation.outcomes) - len(outcomes),
+        "refused": len(player.outcomes) - len(outcomes),
         **_latencies(finished),
-        "itl_s": spread(simulation.gaps_s),
+        "itl_s": spread(player.gaps_s),
         "all_arrivals": _censored(outcomes, end_s),
-        "by_type": _by_type(simulation.outcomes, end_s),
+        "by_type": _by_type(player.outcomes, end_s),
         "throughput_rps": len(finished) / end_s,
         **_goodput(finished, spec.objectives, end_s),
         "tokens_per_s": sum(outcome.num_tokens for outcome in outcomes) / end_s,
-        "waste_token_s": asdict(simulation.memory.waste),
+        "waste_token_s": asdict(player.memory.waste),
         "pool_tokens": len(blocks.device.ids) * blocks.block_size,
         "preemptions": scheduler.num_preemptions,
         "evicted_blocks": blocks.device.num_evictions,
@@ -46,7 +46,7 @@ def results(simulation: Simulation, *, wall_s: float) -> dict[str, Any]:
         "schedule_s": spread(scheduler.schedule_s),
         "wall_s": wall_s,
     }
-    return run | _recorded(simulation, finished)
+    return run | _recorded(player, finished)
 
 
 def _latencies(finished: Sequence[ScriptOutcome]) -> dict[str, Any]:
@@ -84,26 +84,26 @@ def _by_type(outcomes: Sequence[ScriptOutcome], end_s: float) -> dict[str, Any]:
     return told
 
 
-def _recorded(simulation: Simulation, finished: Sequence[ScriptOutcome]) -> dict[str, Any]:
-    record, told = simulation.spec.record, {}
+def _recorded(player: Player, finished: Sequence[ScriptOutcome]) -> dict[str, Any]:
+    record, told = player.spec.record, {}
     if record.latencies:
         told["latencies"] = {
             "e2e_s": [o.finished_s - o.arrival.time_s for o in finished if o.finished_s is not None],
             "ttft_s": [o.first_token_s - o.arrival.time_s for o in finished if o.first_token_s is not None],
         }
     if record.occupancy:
-        told["occupancy"] = simulation.memory.samples
+        told["occupancy"] = player.memory.samples
     if record.running_mean:
         told["running_mean_e2e"] = _running_mean(finished)
     if record.timeline:
         told["timeline"] = [
             {
                 "request": index,
-                "type": simulation.outcomes[index].arrival.script.request_type,
-                "arrival_s": simulation.outcomes[index].arrival.time_s,
+                "type": player.outcomes[index].arrival.script.request_type,
+                "arrival_s": player.outcomes[index].arrival.time_s,
                 "spans": spans,
             }
-            for index, spans in sorted(simulation.timeline.spans.items())
+            for index, spans in sorted(player.timeline.spans.items())
         ]
     return told
 
