@@ -1,4 +1,4 @@
-"""The command line: ``lamps-jax serve | generate | simulate | convert | doctor``. Each command is a few lines over a library."""
+"""The command line: ``lamps-jax serve | generate | bench | simulate | convert | doctor``. Each command is a few lines over a library."""
 
 import json
 import logging
@@ -12,31 +12,45 @@ import typer
 
 import lamps_jax
 from lamps_jax import study
-from lamps_jax.sched.policy import SYSTEMS
-from lamps_jax.scheduling_options import (
+from lamps_jax.options import (
+    COMPILE_CACHE,
     AdmissionOption,
     ApplyHandlingOption,
+    AttentionOption,
+    CacheOption,
     CallDurationOption,
+    CoordinatorOption,
+    DtypeOption,
+    EvictionOption,
+    HostKvBytesOption,
+    KvBlocksOption,
+    KvFractionOption,
+    LoadFormatOption,
     LookaheadOption,
     MaxChunkTokensOption,
+    MaxModelLenOption,
+    MaxNumSeqsOption,
+    ModelOption,
+    MultiHostOption,
+    NoToolsOption,
+    NumProcessesOption,
+    PolicyOption,
+    PrefixCacheOption,
+    PreserveLimitOption,
+    ProcessIdOption,
+    QuantizeOption,
     RankPreemptionOption,
     RankRefreshOption,
     StarvationScopeOption,
     StarvationThresholdOption,
+    TensorParallelOption,
     TokenBudgetOption,
+    number_of_bytes,
 )
 
 if TYPE_CHECKING:
     from lamps_jax.config import EngineConfig
 
-
-def default_compile_cache() -> str:
-    """Where compiled programs are kept between runs: under the user's cache directory."""
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return str((Path(base) / "lamps-jax" / "programs").expanduser())
-
-
-COMPILE_CACHE = default_compile_cache()
 
 app = typer.Typer(
     help="An inference engine in JAX for language models that call tools.",
@@ -45,78 +59,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-ModelOption = Annotated[
-    str,
-    typer.Option(
-        "--model", help="'embedded', a Hugging Face directory (config.json, weights, tokenizer), or what convert wrote."
-    ),
-]
-DtypeOption = Annotated[str, typer.Option(help="Type of the weights: float32, bfloat16 or float16.")]
-PolicyOption = Annotated[
-    str,
-    typer.Option(
-        help="How requests are ordered, and what becomes of their KV blocks during a call. "
-        + "; ".join(f"'{name}': {system.summary}" for name, system in SYSTEMS.items())
-        + "."
-    ),
-]
-MaxModelLenOption = Annotated[
-    int, typer.Option(help="Most tokens of one request, prompt and results included; at most the model's context.")
-]
-KvBlocksOption = Annotated[
-    int | None,
-    typer.Option(help="KV blocks of 16 tokens; by default as many as every running request can use, as far as memory allows."),
-]
-KvFractionOption = Annotated[
-    float | None, typer.Option(help="Instead of --kv-blocks: share of the memory that is free beside the weights, 0 to 1.")
-]
-HostKvBytesOption = Annotated[
-    str,
-    typer.Option(
-        metavar="BYTES",
-        help="Host memory for KV blocks that are swapped out, in bytes or like 512M, 8G (powers of 1024); 0 for none.",
-    ),
-]
-AttentionOption = Annotated[
-    str,
-    typer.Option(
-        help="Attention backend: 'auto' takes the fastest that passes its self-test; "
-        "reference, xla, llvm_cpu, pallas_gpu, pallas_tpu."
-    ),
-]
-PrefixCacheOption = Annotated[
-    bool, typer.Option("--prefix-cache/--no-prefix-cache", help="Whether KV blocks are found again by their content.")
-]
-EvictionOption = Annotated[
-    str, typer.Option(help="Which cached block goes first: 'cost' the cheapest to lose, 'lru' the one used longest ago.")
-]
-PreserveLimitOption = Annotated[
-    float | None,
-    typer.Option(metavar="SECONDS", help="How long a call may keep blocks on the device; by default as long as it takes."),
-]
-MaxNumSeqsOption = Annotated[int, typer.Option(help="Most requests running at once.")]
-CacheOption = Annotated[str, typer.Option(help="Directory of compiled programs; '' for none.")]
-TensorParallelOption = Annotated[
-    int, typer.Option(help="Devices over which heads and weights are split; it must divide the model's key-value heads.")
-]
-QuantizeOption = Annotated[
-    str | None, typer.Option(help="'int8' keeps the weights' matrices as 8-bit integers with one scale an output.")
-]
-LoadFormatOption = Annotated[str, typer.Option(help="'auto' reads the model's weights, 'dummy' draws random ones.")]
-MultiHostOption = Annotated[
-    bool,
-    typer.Option(
-        "--multi-host",
-        help="Run as one of several processes that Slurm, Open MPI, a Kubernetes job or a TPU pod started with this command.",
-    ),
-]
-CoordinatorOption = Annotated[
-    str | None, typer.Option(metavar="HOST:PORT", help="Where process 0 of several listens; the same in all of them.")
-]
-NumProcessesOption = Annotated[int | None, typer.Option(help="How many processes run together, with --coordinator-address.")]
-ProcessIdOption = Annotated[int | None, typer.Option(help="Which of them this is, from 0; process 0 serves and prints.")]
-NoToolsOption = Annotated[bool, typer.Option("--no-tools", help="Do not run tools: calls are plain text.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -186,7 +128,7 @@ def generate(
         scheduler,
         num_blocks=kv_blocks,
         kv_fraction=kv_fraction,
-        host_kv_bytes=_bytes(host_kv_bytes),
+        host_kv_bytes=number_of_bytes(host_kv_bytes),
         attention=attention,
         dtype=dtype,
         compile_cache=compile_cache,
@@ -267,7 +209,7 @@ def serve(
         scheduler,
         num_blocks=kv_blocks,
         kv_fraction=kv_fraction,
-        host_kv_bytes=_bytes(host_kv_bytes),
+        host_kv_bytes=number_of_bytes(host_kv_bytes),
         attention=attention,
         dtype=dtype,
         compile_cache=compile_cache,
@@ -291,6 +233,7 @@ def serve(
 
 
 app.command()(study.simulate)
+app.command()(study.bench)
 
 
 @app.command()
@@ -356,7 +299,7 @@ def doctor(
     config = EngineConfig(
         scheduler,
         num_blocks=kv_blocks,
-        host_kv_bytes=_bytes(host_kv_bytes),
+        host_kv_bytes=number_of_bytes(host_kv_bytes),
         attention=attention,
         dtype=dtype,
         load_format=load_format,
@@ -369,14 +312,6 @@ def doctor(
     if json_output:
         sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
     raise typer.Exit(exit_status(document))
-
-
-def _bytes(text: str) -> int:
-    """A number of bytes like 1073741824, 512M or 8G."""
-    digits, unit = (text[:-1], text[-1].upper()) if text[-1:].isalpha() else (text, "")
-    if not digits.isdigit() or unit not in ("", "K", "M", "G", "T"):
-        raise ValueError(f"--host-kv-bytes must be bytes, or a number with K, M, G or T behind it, got {text!r}")
-    return int(digits) * 1024 ** " KMGT".index(unit or " ")
 
 
 def _processes(

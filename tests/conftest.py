@@ -26,7 +26,7 @@ import jax
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from lamps_jax.cli import default_compile_cache
+from lamps_jax.options import default_compile_cache
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 

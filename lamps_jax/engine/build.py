@@ -70,6 +70,20 @@ def build_engine(
     return assemble_engine(model, tokenizer, config, tools, progress=progress)
 
 
+def build_executor(
+    directory: Path, config: EngineConfig, *, progress: Progress = lambda what, done, total: None
+) -> tuple[LoadedModel, EngineConfig, JaxExecutor]:
+    """The model in a directory, the configuration with all sizes known, and an executor with every program compiled.
+
+    Raises:
+        CheckpointError: If the directory does not hold a model that can be run.
+        ValueError: If the model cannot be split over the configured number of devices.
+    """
+    model = _load(directory, config, progress)
+    config = sized(config, model.config)
+    return model, config, _warm_executor(model, config, progress)
+
+
 def assemble_engine(
     model: LoadedModel,
     tokenizer: Tokenizer,

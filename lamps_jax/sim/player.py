@@ -120,6 +120,7 @@ class Player:
         self._later: list[tuple[float, int, int, int, list[int]]] = []  # time, ticket, outcome, turn, prompt
         self._turns: dict[int, tuple[Turn, ...]] = {}
         self._watched: dict[int, Request] = {}
+        self._readers: dict[int, ScriptedReader] = {}  # of first turns that have not ended
         self._preserved_tokens = 0
 
     def run(self) -> None:
@@ -129,6 +130,8 @@ class Player:
             pass
         if not self.spec.drain:
             self.clock.advance_to(end_s)
+        for index, reader in self._readers.items():
+            self.outcomes[index].first_token_s = reader.first_token_s
 
     def step(self, end_s: float = float("inf")) -> bool:
         """One turn of the engine's loop, or a leap to the next event; False if nothing will ever happen again."""
@@ -181,13 +184,16 @@ class Player:
         if isinstance(self.predictor, OraclePredictor):
             self.predictor.tell(request_id, turn.segments)
         result_ids = self._private_ids if self.scheduler.memory.prefix_cache else None
+        reader = ScriptedReader(turn.segments, self.clock, self.gaps_s, result_ids=result_ids)
+        if number == 0:
+            self._readers[index] = reader
         self.engine.add(
             prompt,
             scripted_sampling(turn.segments),
             on_event=lambda event: self._hear(event, index, number),
             request_type=arrival.script.request_type,
             program_id=arrival.script.session_id or (f"script-{index}" if len(self._turns[index]) > 1 else ""),
-            reader=ScriptedReader(turn.segments, self.clock, self.gaps_s, result_ids=result_ids),
+            reader=reader,
             request_id=request_id,
         )
         if index < self.spec.record.timeline or len(self._turns[index]) > 1:
@@ -210,6 +216,7 @@ class Player:
         if output.finish_reason is not FinishReason.LENGTH:
             raise RuntimeError(f"request {output.request_id} ended by {output.finish_reason}: {output.error}")
         outcome.take(output)
+        self._readers.pop(index, None)
         now, turns = self.clock.now_s, self._turns[index]
         request = self._watched.pop(index, None)
         self.timeline.close(index, now)

@@ -32,6 +32,9 @@ class ScriptedReader:
         clock: Tells when tokens come.
         gaps_s: Each gap between two tokens of a segment is appended to it.
         result_ids: Makes the tokens of a result of so many; None makes them all alike.
+
+    Attributes:
+        first_token_s: When the first token came; None before.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class ScriptedReader:
         self._segments, self._clock, self._gaps_s, self._result_ids = segments, clock, gaps_s, result_ids
         self._place, self._left = 0, segments[0].num_generated_tokens
         self._last_s: float | None = None
+        self.first_token_s: float | None = None
 
     @property
     def num_quiet_tokens(self) -> int:
@@ -56,6 +60,8 @@ class ScriptedReader:
         now = self._clock()
         if self._last_s is not None:
             self._gaps_s.append(now - self._last_s)
+        elif self.first_token_s is None:
+            self.first_token_s = now
         self._last_s = now
         self._left -= 1
         if self._left:

@@ -2,7 +2,7 @@
 
 import os
 
-from lamps_jax.cli import default_compile_cache
+from lamps_jax.options import default_compile_cache
 
 ENVIRONMENT = os.environ | {
     "JAX_DISABLE_MOST_OPTIMIZATIONS": "0",

@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer, GPTJForCausalLM
 
-from lamps_jax.cli import default_compile_cache
+from lamps_jax.options import default_compile_cache
 
 TRAIN = """
 import sys

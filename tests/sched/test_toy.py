@@ -20,19 +20,6 @@ from itertools import permutations
 
 import pytest
 
-from lamps_jax.sched.artifact import ArtifactConstants, ArtifactSegment, Running, artifact_score
-from lamps_jax.sched.cost_model import CostModel
-from lamps_jax.sched.footprint import Footprint
-from lamps_jax.sched.memory_over_time import (
-    Pace,
-    Progress,
-    call_footprint,
-    decode_footprint,
-    remaining_footprint,
-)
-from lamps_jax.sched.request import Handling
-from lamps_jax.sched.segments import PredictedSegment
-from lamps_jax.sched.waste import discard_waste, preserve_waste, swap_waste
 from benchmarks.reproduction.toy import (
     EXAMPLE,
     R1,
@@ -47,6 +34,19 @@ from benchmarks.reproduction.toy import (
     in_order,
     returns_with_kv,
 )
+from lamps_jax.sched.artifact import ArtifactConstants, ArtifactSegment, Running, artifact_score
+from lamps_jax.sched.cost_model import CostModel
+from lamps_jax.sched.footprint import Footprint
+from lamps_jax.sched.memory_over_time import (
+    Pace,
+    Progress,
+    call_footprint,
+    decode_footprint,
+    remaining_footprint,
+)
+from lamps_jax.sched.request import Handling
+from lamps_jax.sched.segments import PredictedSegment
+from lamps_jax.sched.waste import discard_waste, preserve_waste, swap_waste
 
 UNIT = CostModel(0.0, 1.0, 0.0, 0.0, 0.0)
 """A token in a unit of time, copies in none."""

@@ -1,4 +1,4 @@
-"""The command line of those who study policies: ``lamps-jax simulate``."""
+"""``lamps-jax simulate``: policies compared in virtual time, on machines that need not be here."""
 
 import sys
 from itertools import product
@@ -7,9 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lamps_jax.metrics import Objectives
-from lamps_jax.sched.policy import SYSTEMS, system_named
-from lamps_jax.scheduling_options import (
+from lamps_jax.options import (
     AdmissionOption,
     ApplyHandlingOption,
     CallDurationOption,
@@ -20,8 +18,11 @@ from lamps_jax.scheduling_options import (
     StarvationThresholdOption,
     TokenBudgetOption,
 )
+from lamps_jax.sched.policy import SYSTEMS, system_named
 from lamps_jax.sim.hardware import HARDWARE
 from lamps_jax.sim.workloads import DEFAULT_NUM_SCRIPTS, WORKLOADS
+from lamps_jax.study.arguments import names_of, objectives_of, one_source, rates_of, whole_numbers_of
+from lamps_jax.study.output import tell
 
 
 def simulate(
@@ -86,12 +87,8 @@ def simulate(
 
     Example: lamps-jax simulate --workload single-api --policy infercept,lamps --rate 2,3,4 --window 600 --out build/study
     """
-    from rich.console import Console
-
     from lamps_jax import terminal
     from lamps_jax.report.document import new_document
-    from lamps_jax.report.table import renderable
-    from lamps_jax.report.write import write_report
     from lamps_jax.sim.hardware import hardware_named
     from lamps_jax.sim.prefixes import prefix_hit_rate
     from lamps_jax.sim.reshape import Shape
@@ -99,14 +96,13 @@ def simulate(
     from lamps_jax.sim.sweep import simulate_all
     from lamps_jax.sim.workloads import load_workload
 
-    if workload is not None and trace is not None:
-        raise ValueError("--workload and --trace both say what clients ask for; give one of them")
-    machine, policies = hardware_named(hardware), _names(policy)
+    source = one_source(workload, trace)
+    machine, policies = hardware_named(hardware), names_of(policy)
     for name in policies:
         system_named(name)
-    rates, seeds = _rates(rate), _whole_numbers("--seed", seed)
+    rates, seeds = rates_of(rate), whole_numbers_of("--seed", seed)
     shape = Shape(max_context_tokens=machine.max_model_len)
-    scripts = load_workload(trace or workload or "multi-api", num_scripts=num_scripts, shape=shape)
+    scripts = load_workload(source, num_scripts=num_scripts, shape=shape)
     options: dict[str, Any] = {
         "admission": admission,
         "starvation_threshold": starvation_threshold,
@@ -119,7 +115,7 @@ def simulate(
     }
     if token_budget is not None:
         options |= {"token_budget": token_budget, "max_chunk_tokens": token_budget}
-    objectives = _objectives(goodput)
+    objectives = objectives_of(goodput)
     record = Record(latencies=True, occupancy=True, timeline=100, running_mean=True) if details else Record()
     specs = [
         RunSpec(
@@ -145,47 +141,4 @@ def simulate(
     hit_rate = prefix_hit_rate(scripts.scripts, block_size=machine.block_size)
     found = f"a cache that never forgets would hold {hit_rate:.1%} of their prompts"
     sys.stderr.write(f"{scripts.name}: {len(scripts.scripts):,} scripts; {found}\n")
-    if out is not None:
-        for path in write_report(document, out):
-            sys.stderr.write(f"wrote {path}\n")
-    if json_output:
-        sys.stdout.write(document.model_dump_json(by_alias=True, exclude_unset=True) + "\n")
-    else:
-        Console(file=sys.stdout).print(renderable(document))
-
-
-def _objectives(text: str | None) -> Objectives:
-    given: dict[str, float] = {}
-    for pair in _names(text or ""):
-        name, _, seconds = pair.partition(":")
-        try:
-            given[f"{name}_s"] = float(seconds)
-            Objectives(**given)
-        except (TypeError, ValueError):
-            raise ValueError(
-                f"--goodput must be objectives such as ttft:2,tpot:0.1,e2e:60, each of a positive number of seconds, got {pair!r}"
-            ) from None
-    return Objectives(**given)
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _rates(text: str) -> list[float | None]:
-    rates: list[float | None] = []
-    for name in _names(text):
-        try:
-            rates.append(None if name == "trace" else float(name))
-        except ValueError:
-            raise ValueError(f"--rate must be requests per second, with commas between, or trace, got {name!r}") from None
-        if rates[-1] is not None and not 0 < rates[-1] < float("inf"):
-            raise ValueError(f"--rate must be a positive number of requests per second, got {name}")
-    return rates
-
-
-def _whole_numbers(option: str, text: str) -> list[int]:
-    try:
-        return [int(name) for name in _names(text)]
-    except ValueError:
-        raise ValueError(f"{option} must be whole numbers with commas between, got {text!r}") from None
+    tell(document, out, json_output=json_output)

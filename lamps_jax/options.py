@@ -1,0 +1,144 @@
+"""Options of the command line that several commands have: of the model and its engine, and of how requests are scheduled."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from lamps_jax.sched.policy import SYSTEMS
+
+
+def default_compile_cache() -> str:
+    """Where compiled programs are kept between runs: under the user's cache directory."""
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return str((Path(base) / "lamps-jax" / "programs").expanduser())
+
+
+COMPILE_CACHE = default_compile_cache()
+
+ModelOption = Annotated[
+    str,
+    typer.Option(
+        "--model", help="'embedded', a Hugging Face directory (config.json, weights, tokenizer), or what convert wrote."
+    ),
+]
+DtypeOption = Annotated[str, typer.Option(help="Type of the weights: float32, bfloat16 or float16.")]
+PolicyOption = Annotated[
+    str,
+    typer.Option(
+        help="How requests are ordered, and what becomes of their KV blocks during a call. "
+        + "; ".join(f"'{name}': {system.summary}" for name, system in SYSTEMS.items())
+        + "."
+    ),
+]
+MaxModelLenOption = Annotated[
+    int, typer.Option(help="Most tokens of one request, prompt and results included; at most the model's context.")
+]
+KvBlocksOption = Annotated[
+    int | None,
+    typer.Option(help="KV blocks of 16 tokens; by default as many as every running request can use, as far as memory allows."),
+]
+KvFractionOption = Annotated[
+    float | None, typer.Option(help="Instead of --kv-blocks: share of the memory that is free beside the weights, 0 to 1.")
+]
+HostKvBytesOption = Annotated[
+    str,
+    typer.Option(
+        metavar="BYTES",
+        help="Host memory for KV blocks that are swapped out, in bytes or like 512M, 8G (powers of 1024); 0 for none.",
+    ),
+]
+AttentionOption = Annotated[
+    str,
+    typer.Option(
+        help="Attention backend: 'auto' takes the fastest that passes its self-test; "
+        "reference, xla, llvm_cpu, pallas_gpu, pallas_tpu."
+    ),
+]
+PrefixCacheOption = Annotated[
+    bool, typer.Option("--prefix-cache/--no-prefix-cache", help="Whether KV blocks are found again by their content.")
+]
+EvictionOption = Annotated[
+    str, typer.Option(help="Which cached block goes first: 'cost' the cheapest to lose, 'lru' the one used longest ago.")
+]
+PreserveLimitOption = Annotated[
+    float | None,
+    typer.Option(metavar="SECONDS", help="How long a call may keep blocks on the device; by default as long as it takes."),
+]
+MaxNumSeqsOption = Annotated[int, typer.Option(help="Most requests running at once.")]
+CacheOption = Annotated[str, typer.Option(help="Directory of compiled programs; '' for none.")]
+TensorParallelOption = Annotated[
+    int, typer.Option(help="Devices over which heads and weights are split; it must divide the model's key-value heads.")
+]
+QuantizeOption = Annotated[
+    str | None, typer.Option(help="'int8' keeps the weights' matrices as 8-bit integers with one scale an output.")
+]
+LoadFormatOption = Annotated[str, typer.Option(help="'auto' reads the model's weights, 'dummy' draws random ones.")]
+MultiHostOption = Annotated[
+    bool,
+    typer.Option(
+        "--multi-host",
+        help="Run as one of several processes that Slurm, Open MPI, a Kubernetes job or a TPU pod started with this command.",
+    ),
+]
+CoordinatorOption = Annotated[
+    str | None, typer.Option(metavar="HOST:PORT", help="Where process 0 of several listens; the same in all of them.")
+]
+NumProcessesOption = Annotated[int | None, typer.Option(help="How many processes run together, with --coordinator-address.")]
+ProcessIdOption = Annotated[int | None, typer.Option(help="Which of them this is, from 0; process 0 serves and prints.")]
+NoToolsOption = Annotated[bool, typer.Option("--no-tools", help="Do not run tools: calls are plain text.")]
+
+TokenBudgetOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Most tokens computed in one step, those of prompts and one of each running request; more suits a fast device."
+    ),
+]
+MaxChunkTokensOption = Annotated[int | None, typer.Option(help="Most tokens of one prompt in a step.")]
+AdmissionOption = Annotated[
+    Literal["next-chunk", "whole-context", "predicted-peak"] | None,
+    typer.Option(
+        help="When a waiting request may start: if its next chunk fits, or its whole context, or all that runs with it at the "
+        "size that is predicted; by default as the policy has it."
+    ),
+]
+StarvationThresholdOption = Annotated[
+    int, typer.Option(help="Steps of waiting after which a request goes first, under policies that rank; 0 for never.")
+]
+StarvationScopeOption = Annotated[
+    Literal["waiting", "started"] | None,
+    typer.Option(help="Whose waiting counts: 'waiting' for all, 'started' for requests that have run; by default as the policy."),
+]
+RankRefreshOption = Annotated[
+    int, typer.Option(help="Steps within which ranks that drift are computed anew, some in each; 0 for never.")
+]
+RankPreemptionOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--rank-preemption/--no-rank-preemption",
+        help="Whether a waiting request of better rank takes a running one's place; by default as the policy has it.",
+    ),
+]
+ApplyHandlingOption = Annotated[
+    Literal["at-call", "lazily"] | None,
+    typer.Option(
+        help="When a handling chosen ahead takes effect: 'at-call', or 'lazily', once memory is wanted; by default as the policy."
+    ),
+]
+LookaheadOption = Annotated[
+    Literal["next-call", "program"] | None,
+    typer.Option(help="How far ranks foresee: 'next-call' or 'program'; by default as the policy has it."),
+]
+CallDurationOption = Annotated[
+    Literal["expected", "elapsed"],
+    typer.Option(help="What a running call is taken to last still: what is 'expected', or as long as has 'elapsed'."),
+]
+
+
+def number_of_bytes(text: str) -> int:
+    """A number of bytes like 1073741824, 512M or 8G."""
+    digits, unit = (text[:-1], text[-1].upper()) if text[-1:].isalpha() else (text, "")
+    if not digits.isdigit() or unit not in ("", "K", "M", "G", "T"):
+        raise ValueError(f"--host-kv-bytes must be bytes, or a number with K, M, G or T behind it, got {text!r}")
+    return int(digits) * 1024 ** " KMGT".index(unit or " ")
