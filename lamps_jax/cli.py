@@ -1,4 +1,4 @@
-"""The command line: ``lamps-jax serve | generate | bench | simulate | convert | doctor``. Each command is a few lines over a library."""
+"""The command line, ``lamps-jax serve | generate | bench | simulate | convert | doctor``: each a few lines over a library."""
 
 import json
 import logging

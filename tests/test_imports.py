@@ -30,11 +30,12 @@ ALLOWED: dict[str, set[str]] = {
     "doctor": {"config", "report", "sched", "kv_cache", "models", "engine"},
     "terminal": {"sched", "metrics", "tools", "engine", "llm"},
     "serve": {"config", "sched", "metrics", "tools", "models", "engine"},
-    "scheduling_options": set(),
-    "study": {"config", "metrics", "sched", "sim", "report", "terminal", "scheduling_options"},
+    "options": {"sched"},
+    "bench": {"config", "metrics", "sched", "engine", "sim"},
+    "study": {"config", "metrics", "sched", "sim", "engine", "bench", "report", "terminal", "options"},
     "cli": {
         *("config", "sched", "metrics", "tools", "models", "engine", "llm"),
-        *("doctor", "terminal", "serve", "study", "scheduling_options"),
+        *("doctor", "terminal", "serve", "study", "options"),
     },
 }
 """What each package or module of `lamps_jax` may import of the others; all may read the version in ``lamps_jax`` itself."""

@@ -17,21 +17,9 @@ def results(player: Player, *, wall_s: float) -> dict[str, Any]:
     """One run of the results document."""
     spec = player.spec
     end_s = player.clock.now_s if spec.drain else spec.window_s  # the last step may have passed the window's end
-    outcomes = [outcome for outcome in player.outcomes if not outcome.refused]
-    finished = [outcome for outcome in outcomes if outcome.finished_by(end_s)]
     scheduler, executor, blocks = player.scheduler, player.executor, player.scheduler.blocks
     run = described(spec) | {
-        "arrived": len(player.outcomes),
-        "finished": len(finished),
-        "unfinished": len(outcomes) - len(finished),
-        "refused": len(player.outcomes) - len(outcomes),
-        **_latencies(finished),
-        "itl_s": spread(player.gaps_s),
-        "all_arrivals": _censored(outcomes, end_s),
-        "by_type": _by_type(player.outcomes, end_s),
-        "throughput_rps": len(finished) / end_s,
-        **_goodput(finished, spec.objectives, end_s),
-        "tokens_per_s": sum(outcome.num_tokens for outcome in outcomes) / end_s,
+        **of_outcomes(player.outcomes, player.gaps_s, end_s, spec.objectives),
         "waste_token_s": asdict(player.memory.waste),
         "pool_tokens": len(blocks.device.ids) * blocks.block_size,
         "preemptions": scheduler.num_preemptions,
@@ -46,7 +34,32 @@ def results(player: Player, *, wall_s: float) -> dict[str, Any]:
         "schedule_s": spread(scheduler.schedule_s),
         "wall_s": wall_s,
     }
-    return run | _recorded(player, finished)
+    return run | _recorded(player, [outcome for outcome in player.outcomes if outcome.finished_by(end_s)])
+
+
+def of_outcomes(outcomes: Sequence[ScriptOutcome], gaps_s: list[float], end_s: float, objectives: Objectives) -> dict[str, Any]:
+    """What clients saw: the part of a run that a server's users can tell as well.
+
+    Args:
+        outcomes: Of every arrival.
+        gaps_s: Each gap between two tokens of a segment.
+        end_s: Who has not finished by then has not finished.
+    """
+    served = [outcome for outcome in outcomes if not outcome.refused]
+    finished = [outcome for outcome in served if outcome.finished_by(end_s)]
+    return {
+        "arrived": len(outcomes),
+        "finished": len(finished),
+        "unfinished": len(served) - len(finished),
+        "refused": len(outcomes) - len(served),
+        **_latencies(finished),
+        "itl_s": spread(gaps_s),
+        "all_arrivals": _censored(served, end_s),
+        "by_type": _by_type(outcomes, end_s),
+        "throughput_rps": len(finished) / end_s,
+        **_goodput(finished, objectives, end_s),
+        "tokens_per_s": sum(outcome.num_tokens for outcome in served) / end_s,
+    }
 
 
 def _latencies(finished: Sequence[ScriptOutcome]) -> dict[str, Any]:
@@ -87,10 +100,7 @@ def _by_type(outcomes: Sequence[ScriptOutcome], end_s: float) -> dict[str, Any]:
 def _recorded(player: Player, finished: Sequence[ScriptOutcome]) -> dict[str, Any]:
     record, told = player.spec.record, {}
     if record.latencies:
-        told["latencies"] = {
-            "e2e_s": [o.finished_s - o.arrival.time_s for o in finished if o.finished_s is not None],
-            "ttft_s": [o.first_token_s - o.arrival.time_s for o in finished if o.first_token_s is not None],
-        }
+        told["latencies"] = latencies_of(finished)
     if record.occupancy:
         told["occupancy"] = player.memory.samples
     if record.running_mean:
@@ -106,6 +116,14 @@ def _recorded(player: Player, finished: Sequence[ScriptOutcome]) -> dict[str, An
             for index, spans in sorted(player.timeline.spans.items())
         ]
     return told
+
+
+def latencies_of(finished: Sequence[ScriptOutcome]) -> dict[str, list[float]]:
+    """Latencies of each request that finished."""
+    return {
+        "e2e_s": [o.finished_s - o.arrival.time_s for o in finished if o.finished_s is not None],
+        "ttft_s": [o.first_token_s - o.arrival.time_s for o in finished if o.first_token_s is not None],
+    }
 
 
 def _running_mean(finished: Sequence[ScriptOutcome]) -> dict[str, list[float]]:

@@ -116,7 +116,7 @@ def bench(
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write results.json, tables and figures there.")] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print the results document instead of the table.")] = False,
 ) -> None:
-    """Serve a workload in real time under each policy, and print and draw what comes of it: what `simulate` does, on this machine.
+    """Serve a workload in real time under each policy, on this machine's engine, and print and draw what comes of it.
 
     Requests are lengths alone: prompts are random, answers as long as the script says, and calls sleep. The first run of all
     loads and measures the model; docs/benchmarking.md explains the rest.

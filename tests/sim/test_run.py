@@ -55,6 +55,14 @@ def test_a_call_costs_what_its_handling_says(policy: str, resumes_s: float, wast
     assert run["waste_token_s"]["preserved"] == pytest.approx(waste.get("preserved", 0.0), rel=0.03)
 
 
+def test_a_request_in_a_call_at_the_end_counts_with_the_first_token_that_it_has_had():
+    scripts = (script_of(6, Segment(3, Call("search", 50.0, 2)), Segment(1)), script_of(6, Segment(1)))
+    run = simulate(spec_of(Workload("w", scripts, (0.0, 29.9)), SIMPLE, "preserve", window_s=30.0, drain=False))
+    assert (run["finished"], run["unfinished"]) == (0, 2)
+    assert run["all_arrivals"]["ttft_s"]["mean"] == pytest.approx((1.6 + 0.1) / 2)
+    assert run["all_arrivals"]["e2e_s"]["mean"] == pytest.approx((30.0 + 0.1) / 2)
+
+
 def test_goodput_counts_what_meets_the_objectives():
     """Of two requests that share one slot, the second waits for the first."""
     one_slot = Hardware("one", "toy", SIMPLE.cost_model, 4, 64, 0, 8, 1, 64)
