@@ -50,16 +50,17 @@ class Forecaster:
 
     def rank_again(self, request: Request, around: Surroundings) -> tuple[float, ...]:
         """The rank of a request that has not got on since, among what runs now."""
-        stage = IN_TURN
-        if request.is_promoted:
-            stage = PROMOTED
-        elif request.rank and request.rank[0] == RESUMES:
+        stage = PROMOTED if request.is_promoted else IN_TURN
+        if request.rank and request.rank[0] == RESUMES:
             stage = RESUMES
         return (stage, *self._system.rank(request, around), request.order)
 
     def resumes_first(self, request: Request) -> bool:
-        """Whether a request goes ahead of all that wait, as its call has returned and all its blocks are there."""
-        return self._system.resumes_first and request.num_calls > 0 and bool(request.block_ids) and not request.host_block_ids
+        """Whether a request goes ahead of all that wait, starving ones too: its call has returned, and it has blocks on the device.
+
+        They would be held for nothing while it waits. Blocks that are still on the host are fetched first.
+        """
+        return self._system.resumes_first and request.num_calls > 0 and bool(request.block_ids)
 
     def at_call(self, request: Request, tool: str, expected_s: float | None, around: Surroundings) -> Handling:
         """What becomes of a request's blocks as it calls a tool."""

@@ -31,7 +31,7 @@ class System:
         predicts: Whether a rule asks what requests are predicted to do.
         drifts: Whether ranks change with what else runs, or with what the request has had.
         preempts: Whether a waiting request takes the place of a running one of worse rank.
-        resumes_first: Whether a request that has all its blocks when its call returns goes ahead of those that wait.
+        resumes_first: Whether a request that has blocks on the device when its call returns goes ahead of those that wait.
         lazily: Whether a handling chosen ahead takes effect in the steps after the call, and not on the one that wastes most.
         looks_ahead: How far a rank foresees: "next-call" or "program".
         starvation_scope: Whose steps of waiting count; see `SchedulerConfig`.
