@@ -7,6 +7,7 @@ import pytest
 from lamps_jax.metrics import Objectives
 from lamps_jax.sched.cost_model import CostModel
 from lamps_jax.sched.policy import SYSTEMS
+from lamps_jax.sched.request import RequestState
 from lamps_jax.sim.hardware import HARDWARE, Hardware
 from lamps_jax.sim.run import simulate
 from lamps_jax.sim.simulation import Simulation
@@ -61,6 +62,20 @@ def test_a_request_in_a_call_at_the_end_counts_with_the_first_token_that_it_has_
     assert (run["finished"], run["unfinished"]) == (0, 2)
     assert run["all_arrivals"]["ttft_s"]["mean"] == pytest.approx((1.6 + 0.1) / 2)
     assert run["all_arrivals"]["e2e_s"]["mean"] == pytest.approx((30.0 + 0.1) / 2)
+
+
+@pytest.mark.parametrize(("policy", "noise"), [("lamps", 0.0), ("lamps", 0.3), ("sjf", 0.3)])
+def test_memory_is_held_by_what_runs_or_calls_and_not_by_what_waits(policy: str, noise: float):
+    """Also where nearly everybody starves, and calls return before or after they are expected to."""
+    options = {"rate_rps": 30.0, "arrivals": "poisson", "window_s": 40.0, "drain": False, "noise": noise}
+    simulation = Simulation(spec_of(MULTI, SMALL, policy, **options))
+    running = waiting = 0
+    while simulation.clock.now_s < 40.0 and simulation.step(40.0):
+        for request in simulation.scheduler.requests():
+            running += len(request.block_ids) * (request.state is RequestState.RUNNING)
+            waiting += len(request.block_ids) * (request.state is RequestState.WAITING)
+    assert simulation.scheduler.num_promoted > 100
+    assert waiting < 0.1 * running
 
 
 def test_goodput_counts_what_meets_the_objectives():
