@@ -9,7 +9,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11 py
 	$(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-fast lint format train-embedded aot aot-tpu aot-cuda clean
+.PHONY: help serve test test-fast lint format reproduce reproduce-quick train-embedded aot aot-tpu aot-cuda clean
 
 help:  ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -31,6 +31,12 @@ lint: $(VENV)/.dev  ## Checks style and types, as CI does
 format: $(VENV)/.dev  ## Formats the code and mends what ruff can
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
+
+reproduce: $(VENV)/.serve  ## Simulates the paper's figures into docs/reproduction.md (about 45 minutes on two cores)
+	$(BIN)/python -m benchmarks.reproduction $(ARGS)
+
+reproduce-quick: $(VENV)/.serve  ## The same in two minutes, into build/reproduction-quick: to see that it works
+	$(BIN)/python -m benchmarks.reproduction --quick $(ARGS)
 
 train-embedded: $(VENV)/.serve  ## Trains the embedded model anew (about two hours on two cores)
 	$(BIN)/python -m lamps_jax.embedded.train --out build/embedded-model

@@ -33,9 +33,11 @@ class Pool:
         self._path = directory / f"{code_digest()}.jsonl"
         self._runs: dict[str, dict[str, Any]] = {}
         if self._path.is_file():
-            # The last line may have been cut off by whatever ended the process.
-            lines = self._path.read_text(encoding="utf-8").split("\n")[:-1]
-            self._runs = {entry["case"]: entry["run"] for entry in map(json.loads, lines)}
+            text = self._path.read_text(encoding="utf-8")
+            whole = text[: text.rfind("\n") + 1]
+            if whole != text:  # the last line was cut off by whatever ended the process
+                self._path.write_text(whole, encoding="utf-8")
+            self._runs = {entry["case"]: entry["run"] for entry in map(json.loads, whole.splitlines())}
 
     def run(self, cases: Iterable[Case], progress: Progress, jobs: int | None = None) -> None:
         """Runs those of `cases` that have not been run yet."""

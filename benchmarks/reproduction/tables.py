@@ -7,7 +7,7 @@ from benchmarks.reproduction.case import Experiment
 from benchmarks.reproduction.pool import Results
 from lamps_jax.report.document import Run, parse
 from lamps_jax.report.runs import Comparison, Quantity, comparisons, finished_share, of_spread
-from lamps_jax.report.table import BOUNDS, Column, as_bound, as_count, as_percent, markdown, section, with_interval
+from lamps_jax.report.table import Column, as_bound, as_percent, markdown, section, with_interval
 
 E2E_MEAN, E2E_P99 = of_spread("e2e_s", "mean"), of_spread("e2e_s", "p99")
 E2E_MEDIAN = of_spread("e2e_s", "p50")
@@ -64,8 +64,6 @@ WINDOWED = (FINISHED, THROUGHPUT, *OF_FINISHED, *OF_ALL, EVICTIONS)
 
 DRAINED = (*OF_FINISHED, THROUGHPUT, EVICTIONS, RECOMPUTED)
 
-__all__ = ["BOUNDS", "as_count"]
-
 
 def comparison(experiment: Experiment, results: Results) -> Comparison:
     """The runs of an experiment side by side."""
@@ -106,7 +104,8 @@ def changes(found: Sequence[Comparison], quantity: Quantity, **systems: str) -> 
 
 def percent(share: float) -> str:
     """A change for people."""
-    return f"{100 * share:+.0f} %".replace("-", "\N{MINUS SIGN}")
+    text = f"{100 * share:+.0f} %".replace("-", "\N{MINUS SIGN}")
+    return "0 %" if text[1:] == "0 %" else text
 
 
 def span(shares: Sequence[float], show: Callable[[float], str] = percent) -> str:

@@ -3,11 +3,14 @@
 import json
 from pathlib import Path
 
-from benchmarks import accelerator_tables, calibrate, simulator
+from benchmarks import accelerator_tables, calibrate, fidelity, simulator
 from benchmarks.aot.cases import MODELS
 from benchmarks.aot.measure import broken_rules
 from benchmarks.aot.table import tables
 from benchmarks.parity import as_markdown
+from benchmarks.reproduction import document
+from benchmarks.reproduction.paper import WHOLE
+from benchmarks.reproduction.pool import Committed
 from tests.models.test_parity import CONFIGS, MAX_INT8_ERROR
 from tests.models.torch_pair import MAX_ERROR
 
@@ -59,3 +62,14 @@ def test_the_sensitivity_of_the_simulator_is_the_measured_one() -> None:
 def test_the_speed_of_the_simulator_is_the_measured_one() -> None:
     runs = json.loads((ROOT / "benchmarks/results/simulator.json").read_text())["runs"]
     assert simulator.as_markdown(runs) in (ROOT / "docs/performance.md").read_text()
+
+
+def test_the_reproduction_is_what_its_results_say() -> None:
+    results = Committed(json.loads((ROOT / "benchmarks/results/reproduction.json").read_text()))
+    assert document.text(WHOLE, results) == (ROOT / "docs/reproduction.md").read_text()
+
+
+def test_the_fidelity_of_the_simulator_is_the_measured_one() -> None:
+    runs = json.loads((ROOT / "benchmarks/results/fidelity.json").read_text())["runs"]
+    assert fidelity.as_markdown(runs) in (ROOT / "docs/benchmarking.md").read_text()
+    assert all(run["same_plans"] == run["plans"] == run["simulated_plans"] for run in runs if run["compared"] == "plans")
