@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
 from typing import Any, Literal
 
+from lamps_jax.sim.fleet import FleetSpec
 from lamps_jax.sim.generators import GeneratorOptions
 from lamps_jax.sim.hardware import HARDWARE, Hardware
 from lamps_jax.sim.reshape import Shape
@@ -30,7 +31,8 @@ class Case:
         options: Of the scheduler, beside the policy.
         generator: Of the workload, beside its name; a `max_context_tokens` of None leaves requests that fit nowhere.
         record: Whether memory over time is noted, and when requests finish.
-        kv_tokens: Room of the device's pool, if it is not the machine's.
+        devices: Room of the pools of several devices that are otherwise like the machine; empty for the machine itself.
+        route: How those are chosen for a request; see `sim.fleet`.
     """
 
     policy: str
@@ -46,7 +48,8 @@ class Case:
     noise: float = 0.0
     noisy: Literal["both", "durations", "lengths"] = "both"
     record: bool = False
-    kv_tokens: int | None = None
+    devices: tuple[int, ...] = ()
+    route: str = ""
 
     @property
     def key(self) -> str:
@@ -56,15 +59,14 @@ class Case:
 
     def machine(self) -> Hardware:
         """The machine that it runs on."""
-        machine = HARDWARE[self.hardware]
-        return machine if self.kv_tokens is None else replace(machine, kv_tokens=self.kv_tokens)
+        return HARDWARE[self.hardware]
 
-    def spec(self) -> RunSpec:
+    def spec(self) -> RunSpec | FleetSpec:
         """What the simulator is told."""
         machine, options = self.machine(), dict(self.options)
         if self.policy == "vllm":
             options = {"token_budget": VLLM_TOKEN_BUDGET, "max_chunk_tokens": VLLM_TOKEN_BUDGET} | options
-        return RunSpec(
+        run = RunSpec(
             _workload(self.workload, self.generator, machine.max_model_len),
             machine,
             machine.scheduler_config(self.policy, **options),
@@ -77,6 +79,7 @@ class Case:
             noisy=self.noisy,
             record=Record(occupancy=True, running_mean=True) if self.record else Record(),
         )
+        return FleetSpec(run, self.devices, self.route) if self.devices else run
 
 
 @cache

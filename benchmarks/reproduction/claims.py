@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from benchmarks.reproduction import paper
+from benchmarks.reproduction import paper, studies
 from benchmarks.reproduction.case import GPTJ, VICUNA
 from benchmarks.reproduction.paper import Scale
 from benchmarks.reproduction.pool import Results
@@ -406,4 +406,28 @@ def of_heterogeneous(found: Comparison) -> str:
         "second: mean E2E "
         f"{', '.join(percent(change(found, rate, E2E_MEAN)) for rate in rates)}; P99 "
         f"{', '.join(percent(change(found, rate, E2E_P99)) for rate in rates)}."
+    )
+
+
+def of_two_devices(found: Comparison) -> str:
+    """Ways to choose a device in words."""
+    rates = [rate for rate in found.rates if rate is not None]
+    rooms = " and ".join(f"{room:,}" for room in studies.DEVICES)
+
+    def gain(system: str, against: str, quantity: Quantity) -> str:
+        return ", ".join(percent(change(found, rate, quantity, system=system, against=against)) for rate in rates)
+
+    return (
+        f"Two devices as fast as each other, with room for {rooms} tokens, at {' and '.join(f'{rate:g}' for rate in rates)} "
+        "requests a "
+        "second in all; a request goes to one of them as it arrives. Under LAMPS, to choose the one whose unfinished "
+        "requests have the "
+        "fewest tokens for its room changes the mean against taking turns by "
+        f"{gain('lamps, tokens', 'lamps, in turn', E2E_MEAN)}, the "
+        f"P99 by {gain('lamps, tokens', 'lamps, in turn', E2E_P99)}; the one with the least predicted memory over time for "
+        "its room by "
+        f"{gain('lamps, memory over time', 'lamps, in turn', E2E_MEAN)} and "
+        f"{gain('lamps, memory over time', 'lamps, in turn', E2E_P99)}. For InferCept tokens change "
+        f"{gain('infercept, tokens', 'infercept, in turn', E2E_MEAN)} and "
+        f"{gain('infercept, tokens', 'infercept, in turn', E2E_P99)}."
     )

@@ -369,6 +369,7 @@ def _admission(scale: Scale, results: Results) -> str:
 def _studies(scale: Scale, results: Results) -> str:
     durations = comparison(studies.durations(scale), results)
     wide = comparison(studies.heterogeneous(scale), results)
+    devices = comparison(studies.two_devices(scale), results)
     return f"""## What the paper leaves open
 
 ### Calls of one type that differ more
@@ -384,6 +385,12 @@ def _studies(scale: Scale, results: Results) -> str:
 {claims.of_heterogeneous(wide)}
 
 {_folded("GPT-J-6B, Multi-API with lengths and durations that deviate twice as much, drained", table(wide, tables.DRAINED))}
+
+### Two devices of different memory
+
+{claims.of_two_devices(devices)}
+
+{_folded("GPT-J-6B on two devices, Multi-API, drained", table(devices, tables.DRAINED))}
 
 ### What each handling holds memory for
 

@@ -5,6 +5,7 @@ from itertools import product
 
 from benchmarks.reproduction.case import GPTJ, VICUNA, Case, Experiment, compare
 from benchmarks.reproduction.paper import SYSTEMS, THRESHOLDS, Scale, threshold_of
+from lamps_jax.sim.fleet import ROUTES
 
 ADMISSIONS = ("next-chunk", "whole-context", "predicted-peak")
 DRAINED_RATES = {GPTJ: (2.0, 3.0, 4.0), VICUNA: (1.0, 2.0, 3.0)}
@@ -74,6 +75,21 @@ def handlings(scale: Scale) -> Experiment:
     return compare("GPT-J-6B, Single-API", {label: replace(case, policy=name) for label, name in HANDLINGS.items()}, (4.0,), (0,))
 
 
+DEVICES = (55_000, 13_750)
+"""A device of 40 GB beside GPT-J-6B, and one with a quarter of its room."""
+
+
+def two_devices(scale: Scale) -> Experiment:
+    """Two devices of different memory behind one queue, by what chooses the device."""
+    case = Case("", window_s=scale.short_window_s, drain=True, devices=DEVICES)
+    systems = {
+        f"{name}, {route}": replace(case, policy=name, route=route)
+        for name, route in product(("infercept", "lamps"), ROUTES)
+        if name == "lamps" or route != "memory over time"
+    }
+    return compare("GPT-J-6B on two devices, Multi-API", systems, (3.0, 5.0), scale.seeds)
+
+
 def experiments(scale: Scale) -> list[Experiment]:
     """All of them."""
     return [
@@ -84,5 +100,6 @@ def experiments(scale: Scale) -> list[Experiment]:
         starvation_drained(scale),
         durations(scale),
         heterogeneous(scale),
+        two_devices(scale),
         handlings(scale),
     ]

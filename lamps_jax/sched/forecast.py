@@ -56,9 +56,9 @@ class Forecaster:
         return (stage, *self._system.rank(request, around), request.order)
 
     def resumes_first(self, request: Request) -> bool:
-        """Whether a request goes ahead of all that wait, starving ones too: its call has returned, and it has blocks on the device.
+        """Whether a request that returns from a call goes ahead of all that wait, starving ones too: if it has device blocks.
 
-        They would be held for nothing while it waits. Blocks that are still on the host are fetched first.
+        They would be held for nothing while it waits.
         """
         return self._system.resumes_first and request.num_calls > 0 and bool(request.block_ids)
 

@@ -4,6 +4,7 @@ import heapq
 import itertools
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
 from lamps_jax.engine.engine import ApiRunner, Engine, Executor
@@ -92,11 +93,14 @@ class TimedScheduler(Scheduler):
 class Player:
     """Plays the arrivals of a run, step by step.
 
+    Args:
+        coming: Arrivals in order of time; None takes those that `spec` speaks of. `offer` adds to them.
+
     Raises:
         ValueError: If the workload has no arrival times, or no rate is given where one is needed.
     """
 
-    def __init__(self, spec: RunSpec, parts: Parts):
+    def __init__(self, spec: RunSpec, parts: Parts, coming: Sequence[Arrival] | None = None):
         self.spec, self.clock, self.executor, self.runner = spec, parts.clock, parts.executor, parts.runner
         self.predictor = _predictor(spec)
         self.scheduler = _scheduler(spec, self.predictor)
@@ -115,7 +119,7 @@ class Player:
         self.outcomes: list[ScriptOutcome] = []
         self._vocab_size = parts.vocab_size
         self._ids, self._tickets = itertools.count(2**61), itertools.count()
-        self._coming = _arrivals(spec)
+        self._coming = list(arrivals_of(spec) if coming is None else coming)
         self._next = 0
         self._later: list[tuple[float, int, int, int, list[int]]] = []  # time, ticket, outcome, turn, prompt
         self._turns: dict[int, tuple[Turn, ...]] = {}
@@ -123,13 +127,23 @@ class Player:
         self._readers: dict[int, ScriptedReader] = {}  # of first turns that have not ended
         self._preserved_tokens = 0
 
+    def offer(self, arrival: Arrival) -> None:
+        """Adds an arrival that comes after all others; its index is this player's own."""
+        self._coming.append(replace(arrival, index=len(self._coming)))
+
+    def run_until(self, time_s: float) -> None:
+        """Serves until then, or to the end of the step that is under way then."""
+        while self.clock.now_s < time_s and self.step(time_s):
+            pass
+        self.clock.advance_to(time_s)
+
     def run(self) -> None:
         """Serves until the window is over, and if the run is drained until all have ended."""
-        end_s = float("inf") if self.spec.drain else self.spec.window_s
-        while self.clock.now_s < end_s and self.step(end_s):
-            pass
-        if not self.spec.drain:
-            self.clock.advance_to(end_s)
+        if self.spec.drain:
+            while self.step():
+                pass
+        else:
+            self.run_until(self.spec.window_s)
         for index, reader in self._readers.items():
             self.outcomes[index].first_token_s = reader.first_token_s
 
@@ -233,7 +247,12 @@ class Player:
         heapq.heappush(self._later, (now + turn.wait_s, next(self._tickets), index, number + 1, prompt))
 
 
-def _arrivals(spec: RunSpec) -> Sequence[Arrival]:
+def arrivals_of(spec: RunSpec) -> Sequence[Arrival]:
+    """Who arrives in a run, and when.
+
+    Raises:
+        ValueError: If the workload has no arrival times, or no rate is given where one is needed.
+    """
     workload = spec.workload
     if spec.prediction == "class-mean":
         workload = Workload(workload.name, workload.scripts[1::2] or workload.scripts, workload.times_s[1::2])

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from typing import Any
 
+from lamps_jax.sim.fleet import FleetSpec, simulate_fleet
 from lamps_jax.sim.run import simulate
 from lamps_jax.sim.spec import RunSpec
 
@@ -17,7 +18,7 @@ Keep = Callable[[int, dict[str, Any]], None]
 
 
 def simulate_all(
-    specs: Sequence[RunSpec],
+    specs: Sequence[RunSpec | FleetSpec],
     *,
     jobs: int | None = None,
     progress: Progress = lambda done, total: None,
@@ -39,13 +40,13 @@ def simulate_all(
     if jobs == 1:
         runs = []
         for spec in specs:
-            runs.append(simulate(spec))
+            runs.append(_simulate(spec))
             keep(len(runs) - 1, runs[-1])
             progress(len(runs), len(specs))
         return runs
     # Fresh processes: one that is forked from a process with threads may hang.
     with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        futures = [pool.submit(simulate, spec) for spec in specs]
+        futures = [pool.submit(_simulate, spec) for spec in specs]
         places = {future: place for place, future in enumerate(futures)}
         waiting = set(futures)
         while waiting:
@@ -57,3 +58,7 @@ def simulate_all(
                 keep(places[future], future.result())
             progress(sum(future.done() for future in futures), len(specs))
         return [future.result() for future in futures]
+
+
+def _simulate(spec: RunSpec | FleetSpec) -> dict[str, Any]:
+    return simulate_fleet(spec) if isinstance(spec, FleetSpec) else simulate(spec)

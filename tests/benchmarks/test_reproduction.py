@@ -10,7 +10,9 @@ from benchmarks.reproduction import claims, paper, studies, tables
 from benchmarks.reproduction.case import GPTJ, Case, Experiment, compare
 from benchmarks.reproduction.paper import QUICK, WHOLE
 from benchmarks.reproduction.pool import Committed, Pool
+from lamps_jax.sim.fleet import FleetSpec
 from lamps_jax.sim.run import simulate
+from lamps_jax.sim.spec import RunSpec
 
 SHORT = Case("lamps", window_s=10.0, rate_rps=2.0)
 
@@ -38,7 +40,9 @@ def test_no_two_cases_share_a_key():
 def test_every_case_can_be_told_to_the_simulator():
     for experiment in (*paper.experiments(QUICK), *studies.experiments(QUICK)):
         for case in experiment.cases:
-            assert case.spec().rate_rps == case.rate_rps
+            spec = case.spec()
+            run = spec.run if isinstance(spec, FleetSpec) else spec
+            assert (run.rate_rps, run.scheduler.policy) == (case.rate_rps, case.policy)
 
 
 def test_a_figure_of_the_paper_has_five_seeds_at_every_rate():
@@ -107,4 +111,5 @@ def test_a_claim_holds_only_if_all_of_it_does():
 def test_a_case_names_what_differs_from_the_usual():
     assert Case("lamps").key == "policy=lamps"
     assert Case("vllm", hardware=GPTJ, seed=3).key == "policy=vllm seed=3"
-    assert Case("vllm").spec().scheduler.token_budget == 2048
+    spec = Case("vllm").spec()
+    assert isinstance(spec, RunSpec) and spec.scheduler.token_budget == 2048
