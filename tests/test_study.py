@@ -11,12 +11,16 @@ QUICK = ("--policy", "vllm,lamps", "--rate", "2", "--window", "15", "--num-scrip
 
 
 def simulate(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return command("simulate", *arguments)
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", "from lamps_jax.cli import main; main()", "simulate", *arguments],
+        [sys.executable, "-c", "from lamps_jax.cli import main; main()", *arguments],
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=240,
     )
 
 
@@ -92,3 +96,42 @@ def test_a_malformed_trace_names_file_line_and_field(tmp_path: Path):
     done = simulate("--trace", str(trace), "--rate", "1")
     assert done.returncode == 2
     assert "bad.jsonl" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_bench_serves_on_the_engine_of_this_process_and_writes_what_a_simulation_does(tmp_path: Path):
+    limits = ("--kv-blocks", "33", "--max-num-seqs", "4", "--max-model-len", "128", "--duration-scale", "0.01")
+    wanted = ("--policy", "vllm,lamps", "--rate", "8", "--window", "3", "--drain", "--details")
+    done = command("bench", *limits, *wanted, "--out", str(tmp_path / "bench"), "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert (document["kind"], [run["policy"] for run in document["runs"]]) == ("bench", ["vllm", "lamps"])
+    for run in document["runs"]:
+        assert run["finished"] == run["arrived"] > 10
+        assert run["hardware"] == "this machine"
+        assert run["schedule_s"]["mean"] < run["step_s"]["mean"] < 1.0
+    names = {path.name for path in (tmp_path / "bench").iterdir()}
+    assert {"results.json", "table.md", "occupancy.png", "timeline.png"} <= names
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--policy", "fcfs"), "unknown policy 'fcfs'; known are preserve"),
+        (("--workload", "tetris"), "no workload and no file is called 'tetris'; use one of single-api"),
+        (("--rate", "0"), "--rate must be a positive number of requests per second, got 0"),
+        (
+            ("--url", "http://127.0.0.1:9"),
+            "nothing answers at http://127.0.0.1:9 (ConnectError); start one with `lamps-jax serve`",
+        ),
+        (("--kv-blocks", "4"), "cannot hold one request of max_model_len 512; use at least 33 blocks"),
+        (("--host-kv-bytes", "many"), "--host-kv-bytes must be bytes, or a number with K, M, G or T behind it, got 'many'"),
+        (("--duration-scale", "0"), "factors must be positive, got tokens=0.25 and durations=0.0"),
+        (("--model", "/nowhere"), "/nowhere"),
+    ],
+)
+def test_what_cannot_be_benched_gets_one_line_and_status_2(arguments: tuple[str, ...], says: str):
+    done = command("bench", *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert says in done.stderr
+    assert done.stderr.count("\n") == 1
