@@ -79,9 +79,7 @@ def draw(scale: Scale, results: Results, directory: Path) -> None:
         ),
         "figures-11-12": figures.against_rate("A small model", rows(paper.FIGURES_11_12), FOUR),
         "figure-13": figures.against_rate("A large model on two devices", rows(paper.FIGURE_13), ALL),
-        "figure-16": figures.over_thresholds(
-            starvation, drained, 4.0 if 4.0 in scale.rates else scale.rates[0], (FOUR[0], FOUR[1])
-        ),
+        "figure-16": figures.over_thresholds(starvation, drained, 4.0, (FOUR[0], FOUR[1])),
         "figure-17": figures.first_minutes(comparison(paper.occupation(scale), results)),
         "finished-by-type": finished_by_type_figure(multi, looks(multi.systems)),
         "admission-gptj": figures.bars_of_systems("When a request may start: GPT-J-6B", admission[GPTJ], thrash),

@@ -46,7 +46,8 @@ def bars_at(title: str, rate: float, rows: Rows, columns: Labelled) -> "Figure":
             found = [comparison.estimate(system, rate, quantity) for _, comparison in rows]
             _bars(panel, found, place, len(systems), label=system, colour=look[system].color)
         panel.set_ylabel(label)
-        panel.set_xticks(range(len(rows)), [name.replace(", ", "\n") for name, _ in rows])
+        panel.set_ylim(bottom=0)
+        panel.set_xticks(range(len(rows)), [name for name, _ in rows])
     legend_below(figure, axes)
     return figure
 
@@ -61,7 +62,8 @@ def bars_of_systems(title: str, comparison: Comparison, columns: Labelled) -> "F
     for panel, (label, quantity) in zip(axes, columns, strict=True):
         found = [comparison.estimate(system, rate, quantity) for system in comparison.systems]
         means = [each.mean if each else 0.0 for each in found]
-        panel.barh(range(len(found)), means, xerr=[_half(each) for each in found], color="#56B4E9", ecolor="#000000")
+        panel.barh(range(len(found)), means, xerr=[_half(each) for each in found], color="#56B4E9", error_kw={"elinewidth": 0.9})
+        panel.set_xlim(left=0)
         panel.set_yticks(range(len(found)), comparison.systems)
         panel.set_title(label)
         panel.grid(visible=False, axis="y")
@@ -146,6 +148,7 @@ def over_thresholds(windowed: Comparison, drained: Comparison, rate: float, quan
                 range(len(found)),
                 [each.mean if each else float("nan") for each in found],
                 yerr=[_half(each) for each in found],
+                elinewidth=0.9,
                 label=what,
                 color=colour,
                 marker=marker,

@@ -33,7 +33,7 @@ class Scale:
 
 
 WHOLE = Scale()
-QUICK = Scale(rates=(3.0, 5.0), noise_rates=(4.0,), seeds=(0, 1), window_s=90.0, tiny_window_s=30.0, short_window_s=45.0)
+QUICK = Scale(rates=(3.0, 4.0), noise_rates=(4.0,), seeds=(0, 1), window_s=90.0, tiny_window_s=30.0, short_window_s=45.0)
 """Shows that everything runs; the figures mean nothing, as queues need time to form."""
 
 
