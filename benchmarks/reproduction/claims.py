@@ -223,15 +223,14 @@ def _whole_seconds(each: float) -> str:
 
 def of_figure_9(found: Comparison) -> str:
     """Calls in words."""
-    finished = {name: value(found, name, 3.0, lambda run: run.finished) for name in found.systems}
+    finished = {name: value(found, name, paper.CALLS_RATE_RPS, lambda run: run.finished) for name in found.systems}
     return (
-        f"At 3 requests a second, in {paper.CALLS_WINDOW_S:.0f} s: {finished['without calls']:.0f} requests finish without "
-        "calls, "
-        f"{finished['preserve']:.0f} if calls keep their memory, {finished['discard']:.0f} if they give it up. The paper's "
-        "figure ends at "
-        "150 finished requests, at a rate that it does not state; its shape is the same: the memory is full within seconds, "
-        "of what "
-        "computes nothing."
+        f"At {paper.CALLS_RATE_RPS:g} requests a second, in {paper.CALLS_WINDOW_S:.0f} s: {finished['without calls']:.0f} "
+        "requests finish "
+        f"without calls, {finished['preserve']:.0f} if calls keep their memory, {finished['discard']:.0f} if they give it up "
+        "and "
+        "compute it again. The paper's figure ends at 150 finished requests, at a rate that it does not state, and has the "
+        "same order."
     )
 
 

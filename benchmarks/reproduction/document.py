@@ -73,7 +73,7 @@ def draw(scale: Scale, results: Results, directory: Path) -> None:
             [("GPT-J-6B\nMulti-API", comparison(paper.errors(scale), results))],
             (("median E2E (s)", E2E_MEDIAN), ("throughput (req/s)", throughput), ("all arrivals: mean E2E (s)", ALL_E2E_MEAN)),
         ),
-        "figure-9": figures.calls_fill_memory(comparison(paper.effect_of_calls(scale), results), 25.0),
+        "figure-9": figures.calls_fill_memory(comparison(paper.effect_of_calls(scale), results)),
         "figure-10": figures.against_rate(
             "Every other request without calls", [("Vicuna-13B\nmixed", comparison(paper.mixed(scale), results))], ALL
         ),

@@ -91,7 +91,7 @@ def _half(estimate: Estimate | None) -> float:
 
 
 @styled
-def calls_fill_memory(comparison: Comparison, memory_until_s: float) -> "Figure":
+def calls_fill_memory(comparison: Comparison) -> "Figure":
     """Figure 9: the share of the pool that is held, and requests finished, over time."""
     figure = new_figure("Requests in calls fill the memory", comparison.setting.title, 7.6, 3.4)
     axes = grid(figure, 2, 2)
@@ -100,9 +100,8 @@ def calls_fill_memory(comparison: Comparison, memory_until_s: float) -> "Figure"
         run, style = _recorded(comparison.at(system, comparison.rates[0])), look[system]
         for panel, (times, values) in zip(axes, (_held_share(run), _finished_counts(run)), strict=True):
             panel.plot(times, values, color=style.color, linestyle=style.linestyle, label=system)
-    axes[0].set(xlabel="time (s)", ylabel="KV memory held (%)", xlim=(0, memory_until_s), ylim=(0, 101))
+    axes[0].set(xlabel="time (s)", ylabel="KV memory held (%)", ylim=(0, 101))
     axes[1].set(xlabel="time (s)", ylabel="requests finished")
-    axes[1].set_xlim(left=0)
     axes[1].set_ylim(bottom=0)
     legend_below(figure, axes)
     return figure
@@ -113,8 +112,8 @@ def first_minutes(comparison: Comparison) -> "Figure":
     """Figure 17: mean latency so far, and what of both memories is held, over time; a column for each rate."""
     drawn: list[tuple[str, Callable[[Run], tuple[list[float], list[float]]]]] = [
         ("mean E2E so far (s)", _running_mean),
-        ("device memory held (%)", _held_share),
-        ("host memory held (thousand tokens)", _host_tokens),
+        ("device memory (%)", _held_share),
+        ("host memory (1,000 tokens)", _host_tokens),
     ]
     rates = [rate for rate in comparison.rates if rate is not None]
     figure = new_figure("The first minutes", comparison.setting.title, 2.9 * len(rates) + 0.6, 6.6)
@@ -128,6 +127,7 @@ def first_minutes(comparison: Comparison) -> "Figure":
         panel.set_title(f"{rate:g} req/s" if place < len(rates) else "")
         panel.set_ylabel(label if place % len(rates) == 0 else "")
         panel.set_xlabel("time (s)" if place >= len(axes) - len(rates) else "")
+    for panel in axes:  # once all curves are there, as a row shares its axis
         panel.set_ylim(bottom=0)
     legend_below(figure, axes)
     return figure

@@ -73,7 +73,7 @@ def _errors(scale: Scale, noises: Sequence[float], rates: Sequence[float]) -> Ex
     return compare("GPT-J-6B, Multi-API", systems, rates, scale.seeds)
 
 
-CALLS_WINDOW_S = 80.0
+CALLS_WINDOW_S, CALLS_RATE_RPS = 80.0, 5.0
 
 
 def effect_of_calls(scale: Scale) -> Experiment:
@@ -84,7 +84,7 @@ def effect_of_calls(scale: Scale) -> Experiment:
         "discard": replace(case, policy="vllm-head"),
         "without calls": replace(case, generator=(("non_api_share", 1.0),)),
     }
-    return compare("GPT-J-6B, Multi-API", systems, (3.0,), scale.seeds)
+    return compare("GPT-J-6B, Multi-API", systems, (CALLS_RATE_RPS,), scale.seeds)
 
 
 def mixed(scale: Scale) -> Experiment:
