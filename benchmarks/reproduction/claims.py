@@ -80,7 +80,7 @@ def claims(scale: Scale, results: Results) -> list[Claim]:
     errors = comparison(paper.errors(scale), results)
     losses = [_loss(errors, rate) for rate in scale.noise_rates]
     thresholds = comparison(paper.starvation(scale), results)
-    tails = {name: [value(thresholds, name, rate, E2E_P99) for rate in scale.rates] for name in thresholds.systems}
+    tails = {name: [value(thresholds, name, rate, E2E_P99) for rate in scale.threshold_rates] for name in thresholds.systems}
     return [
         Claim(
             "abstract, against InferCept",
@@ -282,8 +282,8 @@ def of_figure_13(scale: Scale, results: Results) -> str:
 
 def of_figure_16(found: Comparison, scale: Scale) -> str:
     """Thresholds in words, by the paper's protocol."""
-    tails = _ratios(*([value(found, name, rate, E2E_P99) for rate in scale.rates] for name in ("threshold 100", "off")))
-    promoted = [value(found, "threshold 100", rate, promoted_share) for rate in scale.rates]
+    tails = _ratios(*([value(found, name, rate, E2E_P99) for rate in scale.threshold_rates] for name in ("threshold 100", "off")))
+    promoted = [value(found, "threshold 100", rate, promoted_share) for rate in scale.threshold_rates]
     return (
         f"With a threshold of 100 the P99 of what finishes changes by {span(tails)} against none, the throughput by "
         f"{span(changes([found], throughput, system='threshold 100', against='off'))}. It promotes "

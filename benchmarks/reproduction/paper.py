@@ -20,20 +20,26 @@ class Scale:
     """How much is run.
 
     Attributes:
+        noise_window_s: Of runs with errors of predictions, at rates up to 10, whose queues grow long.
         tiny_window_s: Of TinyLlama, whose steps are so short that a run of half an hour takes a minute.
         short_window_s: Of runs that are drained, and of studies.
     """
 
     rates: tuple[float, ...] = (3.0, 4.0, 5.0, 6.0)
     noise_rates: tuple[float, ...] = (4.0, 6.0, 8.0, 10.0)
+    threshold_rates: tuple[float, ...] = (4.0, 6.0)
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     window_s: float = 1800.0
+    noise_window_s: float = 900.0
     tiny_window_s: float = 900.0
     short_window_s: float = 600.0
 
 
 WHOLE = Scale()
-QUICK = Scale(rates=(3.0, 4.0), noise_rates=(4.0,), seeds=(0, 1), window_s=90.0, tiny_window_s=30.0, short_window_s=45.0)
+QUICK = Scale(
+    rates=(3.0, 4.0), noise_rates=(4.0,), threshold_rates=(4.0,), seeds=(0, 1), window_s=90.0, noise_window_s=60.0,
+    tiny_window_s=30.0, short_window_s=45.0,
+)  # fmt: skip
 """Shows that everything runs; the figures mean nothing, as queues need time to form."""
 
 
@@ -60,16 +66,16 @@ def breakdown(scale: Scale) -> Experiment:
 
 def errors(scale: Scale) -> Experiment:
     """Figure 7, a and b: errors of the predictions, at rates up to 10."""
-    return _errors(scale, NOISES, scale.noise_rates)
+    return _errors(scale, NOISES, scale.noise_rates, scale.noise_window_s)
 
 
 def errors_at_3(scale: Scale) -> Experiment:
     """Figure 7, c and d: tails at 3 requests a second."""
-    return _errors(scale, NOISES_AT_3, (3.0,))
+    return _errors(scale, NOISES_AT_3, (3.0,), scale.window_s)
 
 
-def _errors(scale: Scale, noises: Sequence[float], rates: Sequence[float]) -> Experiment:
-    systems = {f"lamps, errors of {noise:.0%}": Case("lamps", window_s=scale.window_s, noise=noise) for noise in noises}
+def _errors(scale: Scale, noises: Sequence[float], rates: Sequence[float], window_s: float) -> Experiment:
+    systems = {f"lamps, errors of {noise:.0%}": Case("lamps", window_s=window_s, noise=noise) for noise in noises}
     return compare("GPT-J-6B, Multi-API", systems, rates, scale.seeds)
 
 
@@ -101,7 +107,7 @@ def starvation(scale: Scale) -> Experiment:
         )
         for threshold in THRESHOLDS
     }
-    return compare("GPT-J-6B, Multi-API", systems, scale.rates, scale.seeds)
+    return compare("GPT-J-6B, Multi-API", systems, scale.threshold_rates, scale.seeds)
 
 
 def threshold_of(threshold: int) -> tuple[tuple[str, int], ...]:
