@@ -122,7 +122,7 @@ def claims(scale: Scale, results: Results) -> list[Claim]:
             "errors of predictions",
             "median latency rises and throughput falls with the error, most at 8 to 10 req/s",
             f"errors of 50 % cost {span(losses)} of throughput",
-            _verdict(max(losses) < -0.02, losses == sorted(losses, reverse=True)),
+            _verdict(max(losses) < 0, min(losses) in losses[len(losses) // 2 :]),
         ),
         Claim(
             "half of the requests without calls",
@@ -177,7 +177,16 @@ def of_figure_5(scale: Scale, results: Results) -> str:
             f"over every arrival E2E {span(changes([found], ALL_E2E_MEAN))}, its P99 {span(changes([found], ALL_E2E_P99))}; "
             f"throughput {span(changes([found], throughput))}."
         )
-    return "\n".join(lines)
+    return (
+        "\n".join(lines) + "\n\n"
+        "Where the paper has more: at its lowest rates GPT-J-6B is not overloaded here on Single-API and just so on "
+        "ToolBench-like, and "
+        "without a queue there is nothing to order. There LAMPS can be *worse* than InferCept: its wastes price a swap as "
+        "the paper's "
+        "equation does, as if it stopped the batch, so that it keeps calls of a second or two on the device, where InferCept "
+        "moves "
+        "contexts to the host while steps run."
+    )
 
 
 def of_figure_6(found: Comparison) -> str:
