@@ -7,7 +7,9 @@ lasts as long as the measured cost model says. Step by step its plans are compar
 nothing. They are the same, or what a device gives back has changed what is decided.
 
 *Latencies.* The engine runs in real time, calls sleep, and the clock is the one on the wall. Its latencies, over everything that
-arrived, are compared with those of the simulation of the same run.
+arrived, are compared with those of the simulation of the same run. What a step costs there is fitted to the steps of a run
+before, with other arrivals: beside the device's work they have the scheduler's, the engine's and that of the threads that sleep,
+on the same two cores.
 
 The model is the embedded one, the workload the papers' mixture with lengths a quarter and calls a twentieth as long; the pool is
 so small that memory is what requests wait for.
@@ -15,13 +17,17 @@ so small that memory is what requests wait for.
 
 import argparse
 import statistics
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from scipy.optimize import nnls
+
 from benchmarks.document import write_document
 from lamps_jax import terminal
-from lamps_jax.bench.live import run_live
+from lamps_jax.bench.live import LiveRun, run_live
 from lamps_jax.bench.machine import LiveMachine, prepare_machine
 from lamps_jax.config import EngineConfig, SchedulerConfig
 from lamps_jax.engine.build import EMBEDDED_MODEL
@@ -108,6 +114,21 @@ def compare_latencies(spec: RunSpec, machine: LiveMachine) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def with_observed_costs(machine: LiveMachine, spec: RunSpec) -> LiveMachine:
+    """The machine with the costs of steps fitted to those of a run of its engine: least squares, no coefficient negative."""
+    run = LiveRun(spec, machine)
+    run.run()
+    tokens, contexts = np.array(run.timed.sizes, float).T
+    (base, per_token, per_context), _ = nnls(
+        np.stack([np.ones(len(tokens)), tokens, contexts], axis=1), np.array(run.timed.step_s)
+    )
+    costs = replace(
+        machine.hardware.cost_model,
+        forward_base_s=float(base), forward_per_token_s=float(per_token), forward_per_context_token_s=float(per_context),
+    )  # fmt: skip
+    return replace(machine, hardware=replace(machine.hardware, cost_model=costs, source="fitted to steps of its engine"))
+
+
 def error_of(run: dict[str, Any], latency: str, statistic: str) -> float:
     """Of the simulated figure, relative to the measured one."""
     return run["simulated"][latency][statistic] / run["live"][latency][statistic] - 1.0
@@ -165,6 +186,8 @@ def main() -> None:
             return RunSpec(workload, machine.hardware, scheduler, rate, seed=seed, window_s=arguments.window, drain=True)
 
         cases = list(product(POLICIES, rates, seeds))
+        progress("observing", 0, 1)
+        machine = with_observed_costs(machine, spec("infercept", max(rates), max(seeds) + 1))
         runs = [compare_plans(spec(policy, rate, seeds[0]), machine) for policy, rate in product(POLICIES, rates)]
         for case in cases:
             progress("serving", cases.index(case), len(cases))

@@ -1,4 +1,4 @@
-"""The command line, ``lamps-jax serve | generate | bench | simulate | convert | doctor``: each a few lines over a library."""
+"""The command line, ``lamps-jax serve | generate | bench | simulate | train-predictor | …``: each a few lines over a library."""
 
 import json
 import logging
@@ -22,6 +22,7 @@ from lamps_jax.options import (
     CoordinatorOption,
     DtypeOption,
     EvictionOption,
+    HistoryOption,
     HostKvBytesOption,
     KvBlocksOption,
     KvFractionOption,
@@ -41,6 +42,9 @@ from lamps_jax.options import (
     QuantizeOption,
     RankPreemptionOption,
     RankRefreshOption,
+    RecordMaxBytesOption,
+    RecordOption,
+    RecordPromptsOption,
     StarvationScopeOption,
     StarvationThresholdOption,
     TensorParallelOption,
@@ -176,6 +180,10 @@ def serve(
     apply_handling: ApplyHandlingOption = None,
     lookahead: LookaheadOption = None,
     call_duration: CallDurationOption = "elapsed",
+    history: HistoryOption = None,
+    record: RecordOption = None,
+    record_prompts: RecordPromptsOption = False,
+    record_max_bytes: RecordMaxBytesOption = "256M",
     compile_cache: CacheOption = COMPILE_CACHE,
     tensor_parallel: TensorParallelOption = 1,
     quantize: QuantizeOption = None,
@@ -192,10 +200,15 @@ def serve(
     from lamps_jax.config import EngineConfig, SchedulerConfig
     from lamps_jax.engine.build import check_devices, model_directory
     from lamps_jax.sched.policy import system_named
+    from lamps_jax.serve.record import RecordConfig
     from lamps_jax.serve.run import serve as serve_forever
     from lamps_jax.tools.builtin import BUILTIN_TOOLS
 
     system_named(policy)
+    if record_prompts and record is None:
+        raise ValueError("--record-prompts says what to record, but not where; give --record FILE")
+    record_max = number_of_bytes(record_max_bytes, "--record-max-bytes")
+    recording = None if record is None else RecordConfig(record, with_prompts=record_prompts, max_bytes=record_max)
     scheduler = SchedulerConfig(
         policy=policy, max_model_len=max_model_len, max_num_seqs=max_num_seqs,
         token_budget=token_budget if token_budget is not None else max(512, max_num_seqs, max_chunk_tokens or 0),
@@ -229,11 +242,37 @@ def serve(
             model_name=served_model_name or (model if model == "embedded" else Path(model).resolve().name),
             host=host,
             port=port,
+            history=history,
+            record=recording,
         )
 
 
 app.command()(study.simulate)
 app.command()(study.bench)
+
+
+@app.command("train-predictor")
+def train_predictor(
+    config: Annotated[Path, typer.Option(metavar="FILE", help="A TOML file: what is trained, on what, and how.")],
+    out: Annotated[Path, typer.Option(help="Directory of the predictor, its checkpoints and its report.")] = Path("predictor"),
+    json_output: Annotated[bool, typer.Option("--json", help="Print the report as one JSON document.")] = False,
+) -> None:
+    """Train a predictor of output lengths, judge it beside simpler ones, and write it where 'serve --predictor' reads it.
+
+    Stopped at any moment, also by a kill, the same command goes on from the last checkpoint and ends with the same parameters.
+
+    Example: lamps-jax train-predictor --config examples/predictor.toml --out build/predictor
+    """
+    from lamps_jax import terminal
+    from lamps_jax.train_predictor.config import read_config
+    from lamps_jax.train_predictor.run import run
+    from lamps_jax.train_predictor.tables import as_markdown
+
+    configuration = read_config(config)
+    with terminal.training_progress() as (on_step, progress):
+        report = run(configuration, out, on_step=on_step, progress=progress)
+    sys.stdout.write(json.dumps(report) + "\n" if json_output else as_markdown(report))
+    sys.stderr.write(f"wrote {out}: a predictor, report.json, report.md and figures\n")
 
 
 @app.command()

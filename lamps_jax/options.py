@@ -136,9 +136,36 @@ CallDurationOption = Annotated[
 ]
 
 
-def number_of_bytes(text: str) -> int:
-    """A number of bytes like 1073741824, 512M or 8G."""
+HistoryOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Keep what is learned of calls (durations, returned tokens) and requests (lengths) in FILE, so that the next start "
+        "knows it; one file a model. By default a server begins knowing nothing.",
+    ),
+]
+RecordOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Append what each finished request did to FILE, one JSON line a request: tokens of its prompt, its outputs and "
+        "results, its calls and their durations; no text. By default nothing is recorded.",
+    ),
+]
+RecordPromptsOption = Annotated[
+    bool, typer.Option("--record-prompts", help="Record the texts too: prompts, outputs, results. With --record.")
+]
+RecordMaxBytesOption = Annotated[
+    str,
+    typer.Option(
+        metavar="BYTES", help="Size at which the record FILE becomes FILE.1, in bytes or like 64M; FILE.1 to FILE.4 are kept."
+    ),
+]
+
+
+def number_of_bytes(text: str, option: str = "--host-kv-bytes") -> int:
+    """A number of bytes like 1073741824, 512M or 8G, given for an option."""
     digits, unit = (text[:-1], text[-1].upper()) if text[-1:].isalpha() else (text, "")
     if not digits.isdigit() or unit not in ("", "K", "M", "G", "T"):
-        raise ValueError(f"--host-kv-bytes must be bytes, or a number with K, M, G or T behind it, got {text!r}")
+        raise ValueError(f"{option} must be bytes, or a number with K, M, G or T behind it, got {text!r}")
     return int(digits) * 1024 ** " KMGT".index(unit or " ")

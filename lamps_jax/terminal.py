@@ -1,9 +1,10 @@
 """What the command line shows: progress on standard error, the text as it comes on standard output, calls set apart."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -13,6 +14,9 @@ from rich.text import Text
 from lamps_jax.engine.build import Progress as ProgressCallback
 from lamps_jax.engine.events import Event
 from lamps_jax.llm import Generation
+
+if TYPE_CHECKING:
+    from lamps_jax.train_predictor.train import Progress as TrainingProgress
 
 
 class Amount(ProgressColumn):
@@ -42,6 +46,27 @@ def progress_bar() -> Iterator[ProgressCallback]:
             bar.update(tasks[what], completed=done, total=total)
 
         yield update
+
+
+@contextmanager
+def training_progress() -> Iterator[tuple[Callable[["TrainingProgress"], None], ProgressCallback]]:
+    """A progress bar on standard error for training, with loss, tokens a second and time left, and one for the work around it."""
+    columns = (TextColumn("{task.description}"), BarColumn(), Amount(), TextColumn("{task.fields[said]}"), TimeElapsedColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        tasks: dict[str, Any] = {}
+
+        def update(what: str, done: int, total: int, said: str = "") -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=total, said=said)
+            bar.update(tasks[what], completed=done, total=total, said=said)
+
+        def on_step(progress: "TrainingProgress") -> None:
+            left = timedelta(seconds=round(progress.seconds_left))
+            said = f"epoch {progress.epoch + 1}, loss {progress.loss:.3f}, {progress.tokens_per_s:,.0f} tokens/s, {left} left"
+            update("training", progress.step, progress.num_steps, said)
+
+        yield on_step, update
 
 
 def show_event(index: int, event: Event) -> None:

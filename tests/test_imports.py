@@ -27,15 +27,16 @@ ALLOWED: dict[str, set[str]] = {
     "embedded.evaluate": {"embedded", "llm", "config", "sched", "tools"},
     "sim": {"config", "sched", "metrics", "tools", "engine"},
     "report": set(),
+    "train_predictor": {"models", "sched", "report"},
     "doctor": {"config", "report", "sched", "kv_cache", "models", "engine"},
-    "terminal": {"sched", "metrics", "tools", "engine", "llm"},
+    "terminal": {"sched", "metrics", "tools", "engine", "llm", "train_predictor"},
     "serve": {"config", "sched", "metrics", "tools", "models", "engine"},
     "options": {"sched"},
     "bench": {"config", "metrics", "sched", "engine", "sim"},
     "study": {"config", "metrics", "sched", "sim", "engine", "bench", "report", "terminal", "options"},
     "cli": {
         *("config", "sched", "metrics", "tools", "models", "engine", "llm"),
-        *("doctor", "terminal", "serve", "study", "options"),
+        *("doctor", "terminal", "serve", "study", "options", "train_predictor"),
     },
 }
 """What each package or module of `lamps_jax` may import of the others; all may read the version in ``lamps_jax`` itself."""

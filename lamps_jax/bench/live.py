@@ -8,6 +8,7 @@ from lamps_jax.bench.machine import LiveMachine
 from lamps_jax.engine.api_runner import ThreadApiRunner
 from lamps_jax.engine.engine import Executor
 from lamps_jax.engine.events import Event
+from lamps_jax.engine.measure import num_context_tokens
 from lamps_jax.sched.plan import StepPlan, StepResult
 from lamps_jax.sim.executor import Charge, Submitted, Totals
 from lamps_jax.sim.player import Parts, Player
@@ -58,12 +59,14 @@ class TimedExecutor:
 
     Attributes:
         step_s: Duration of each step so far.
+        sizes: Tokens computed by each, and context tokens read.
         totals: Over all steps.
         last: The step that was collected last.
     """
 
     def __init__(self, executor: Executor, clock: Callable[[], float]):
         self.step_s: list[float] = []
+        self.sizes: list[tuple[int, int]] = []
         self.totals = Totals()
         self.last: Submitted | None = None
         self._executor, self._clock, self._ended_s = executor, clock, 0.0
@@ -80,6 +83,7 @@ class TimedExecutor:
         duration_s = now - max(handle.submitted_s, self._ended_s)
         self._ended_s = now
         self.step_s.append(duration_s)
+        self.sizes.append((plan.num_tokens, num_context_tokens(plan)))
         self.totals.num_steps += 1
         self.totals.num_tokens += plan.num_tokens
         self.totals.num_swapped_blocks += len(plan.swap_outs) + len(plan.swap_ins)
@@ -88,13 +92,18 @@ class TimedExecutor:
 
 
 class LiveRun(Player):
-    """Plays the arrivals of a run in real time, on a machine that was prepared for it."""
+    """Plays the arrivals of a run in real time, on a machine that was prepared for it.
+
+    Attributes:
+        timed: Its executor, which notes what steps take.
+    """
 
     def __init__(self, spec: RunSpec, machine: LiveMachine):
         machine.executor.host_pool.clear()
         clock = WallClock()
         runner = ThreadApiRunner(clock=clock, max_threads=MAX_CALLS_AT_ONCE, wake_up=lambda: self.engine.wake_up())
         executor = TimedExecutor(machine.executor, clock)
+        self.timed = executor
         super().__init__(spec, Parts(clock, executor, runner, sleep=time.sleep, vocab_size=machine.vocab_size))
         clock.wait = self.engine.wait
         self._wall, self._gave_up = clock, False

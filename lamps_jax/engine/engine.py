@@ -19,6 +19,7 @@ from lamps_jax.engine.api_runner import ApiOutcome
 from lamps_jax.engine.events import ApiCall, Event, EventSink, RequestOutput
 from lamps_jax.engine.text_stream import TextStream, TokenReader
 from lamps_jax.metrics import Timestamps
+from lamps_jax.sched.estimates import LatePredictor
 from lamps_jax.sched.plan import StepPlan, StepResult
 from lamps_jax.sched.request import FinishReason, Request, RequestState, SamplingParams
 from lamps_jax.sched.scheduler import Scheduler
@@ -83,6 +84,7 @@ class Engine:
 
     Args:
         tokenizer: Of the model; None where every request is added with a reader of its own.
+        late_predictor: The scheduler's predictor, if that may know more of a request some time after it was asked.
     """
 
     def __init__(
@@ -95,12 +97,13 @@ class Engine:
         tools: Mapping[str, Tool],
         eos_token_ids: tuple[int, ...],
         default_temperature: float = 1.0,
+        late_predictor: LatePredictor | None = None,
         clock: Clock = time.monotonic,
     ):
         self.scheduler, self.tools, self.clock = scheduler, tools, clock
         self.default_temperature = default_temperature
         self._executor, self._api_runner, self._tokenizer = executor, api_runner, tokenizer
-        self._eos_token_ids = frozenset(eos_token_ids)
+        self._eos_token_ids, self._late_predictor = frozenset(eos_token_ids), late_predictor
         self._max_model_len = scheduler.config.max_model_len
         self._live: dict[str, _LiveRequest] = {}
         self._ids = itertools.count()
@@ -205,6 +208,8 @@ class Engine:
         outcomes = self._api_runner.poll()
         for outcome in outcomes:
             self._guarded(outcome.request_id, self._resume, outcome)
+        if self._late_predictor is not None:
+            self._take_predictions(self._late_predictor)
         plan = self.scheduler.schedule(self.clock())
         submitted = self._executor.submit(plan) if plan else None
         collected, self._in_flight = self._in_flight, submitted
@@ -231,6 +236,13 @@ class Engine:
             limits += [] if deadline is None else [max(0.0, deadline - now)]
         self._wake_up.wait(min(limits, default=None))
         self._wake_up.clear()
+
+    def _take_predictions(self, predictor: LatePredictor) -> None:
+        """Has requests that wait ranked by what is known of them only now."""
+        now = self.clock()
+        for request_id in predictor.arrived():
+            if not self.scheduler.predict_anew(request_id, now):
+                predictor.forget(request_id)
 
     def _guarded(self, request_id: str, act: Callable[..., None], *arguments: Any) -> None:
         """Does something for one request; whatever goes wrong there ends that request with an error, and no other."""
@@ -272,7 +284,8 @@ class Engine:
         """Ends a request at a call that its client runs; otherwise takes it out of the batch and starts the tool."""
         output = live.output
         tool = live.client_tools.get(written.name) or self.tools[written.name]
-        call = ApiCall(f"call_{output.request_id}_{len(output.calls)}", tool.name, {}, written.arguments)
+        call_id = f"call_{output.request_id}_{len(output.calls)}"
+        call = ApiCall(call_id, tool.name, {}, written.arguments, num_output_tokens=len(output.token_ids))
         problem = None
         try:
             call.arguments = parse_arguments(tool, written.arguments)
@@ -285,7 +298,7 @@ class Engine:
             live.on_event(Event("call", output, call=call))
             self._finish(live, FinishReason.TOOL_CALLS)
             return
-        expected_s = 0.0 if problem else self.scheduler.durations.expected_s(tool.name)
+        expected_s = 0.0 if problem else self.scheduler.call_history.expected_s(tool.name)
         call.handling = self.scheduler.api_called(output.request_id, self.clock(), expected_s, tool=tool.name)
         if written.surplus:
             kept = token_text.removesuffix(written.surplus).lstrip("\N{REPLACEMENT CHARACTER}")  # bytes of an earlier token
@@ -306,14 +319,14 @@ class Engine:
         call.result, call.failed, call.duration_s = outcome.result, outcome.failed, outcome.duration_s
         call.handling = live.request.handling  # want of memory may have turned preserve into discard
         live.output.timestamps.api_s += outcome.duration_s
+        whole, room = live.reader.result_token_ids(outcome.result), self.scheduler.room_tokens(live.request)
+        call.returned_token_ids = token_ids = whole[: max(0, room)]
         if not outcome.failed:
-            self.scheduler.durations.observe(call.name, outcome.duration_s)
+            self.scheduler.call_history.observe(call.name, outcome.duration_s, len(whole))
         live.on_event(Event("result", live.output, call=call))
-        room = self.scheduler.room_tokens(live.request)
         if room <= 0:
             self._finish(live, FinishReason.LENGTH)
             return
-        token_ids = live.reader.result_token_ids(outcome.result)[:room]
         live.reader.inject(token_ids)
         self.scheduler.api_returned(outcome.request_id, token_ids, self.clock())
 
@@ -324,6 +337,8 @@ class Engine:
         if live.request.state is RequestState.IN_API_CALL:
             self._api_runner.cancel(request_id)
         self.scheduler.finish(request_id, reason, self.clock())
+        if self._late_predictor is not None:
+            self._late_predictor.forget(request_id)
         del self._live[request_id]
         live.output.finish_reason = reason
         live.output.num_cached_prompt_tokens = live.request.num_cached_prompt_tokens

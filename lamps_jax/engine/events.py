@@ -18,6 +18,8 @@ class ApiCall:
         result: What the model was given; None while the tool runs, and for a call that the client runs.
         failed: Whether `result` tells of an error.
         handling: What became of the request's blocks meanwhile; None for a call that the client runs.
+        num_output_tokens: Tokens that the request had sampled when it was made, those of the call included.
+        returned_token_ids: Tokens of the result in the request's context, as far as they have room there; None as `result`.
     """
 
     call_id: str
@@ -28,6 +30,8 @@ class ApiCall:
     failed: bool = False
     duration_s: float | None = None
     handling: Handling | None = None
+    num_output_tokens: int = 0
+    returned_token_ids: list[int] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The call as the endpoint and `--json` show it."""

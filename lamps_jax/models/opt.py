@@ -112,6 +112,27 @@ class OPTConfig:
             tied=bool(config.get("tie_word_embeddings", True)),
         )
 
+    def to_hf(self, *, dtype: str) -> dict[str, Any]:
+        """The configuration as transformers writes it, for weights stored as `dtype`."""
+        return {
+            "architectures": ["OPTForCausalLM"],
+            "model_type": "opt",
+            "activation_function": self.activation,
+            "vocab_size": self.vocab_size,
+            "hidden_size": self.hidden_size,
+            "num_hidden_layers": self.num_layers,
+            "num_attention_heads": self.num_heads,
+            "ffn_dim": self.intermediate_size,
+            "max_position_embeddings": self.max_position,
+            "word_embed_proj_dim": self.embedding_size,
+            "do_layer_norm_before": self.norm_first,
+            "_remove_final_layer_norm": self.norm_first and not self.final_norm,
+            "enable_bias": self.bias,
+            "layer_norm_elementwise_affine": self.affine,
+            "tie_word_embeddings": self.tied,
+            "dtype": dtype,
+        }
+
     @property
     def head_dim(self) -> int:
         """Dimensions of one attention head."""

@@ -1,15 +1,11 @@
 """What is expected of a request: by somebody who knows, or learned from those before it."""
 
-from bisect import insort
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
+from lamps_jax.sched.quantities import check_quantities
 from lamps_jax.sched.request import Request
 from lamps_jax.sched.segments import PredictedSegment
-
-MIN_CALLS = 3
-"""Calls of a tool before its mean says anything."""
 
 
 class SeenSegment(NamedTuple):
@@ -41,39 +37,36 @@ class Predictor(Protocol):
         ...
 
 
-class CallDurations:
-    """How long calls take, by tool: those seen of late.
+class LatePredictor(Predictor, Protocol):
+    """A predictor that may know more of a request some time after it was asked."""
 
-    Args:
-        memory: Calls of each tool that are remembered.
+    def arrived(self) -> Sequence[str]:
+        """The requests of which more is known since this was last asked: `predict` says it now."""
+        ...
+
+    def forget(self, request_id: str) -> None:
+        """Drops what is known of a request that has ended."""
+        ...
+
+
+class RememberedSegments(NamedTuple):
+    """What is remembered of the segments at one position of the requests of one type, in values that a file can hold.
+
+    Attributes:
+        request_type: None: of all types.
+        num_segments: Segments that `output_tokens` and `call_share` stand for.
+        call_share: Share of them that ended in a call.
+        num_calls: Calls that `api_duration_s` and `returned_tokens` stand for.
     """
 
-    def __init__(self, *, memory: int = 100):
-        self._memory = memory
-        self._means: dict[str, tuple[int, float]] = {}
-        self._recent: dict[str, deque[float]] = {}
-        self._ascending: dict[str, list[float]] = {}
-
-    def observe(self, tool: str, duration_s: float) -> None:
-        """Takes in how long a call took."""
-        count, mean = self._means.get(tool, (0, 0.0))
-        count = min(count + 1, self._memory)
-        self._means[tool] = count, mean + (duration_s - mean) / count
-        recent, ascending = self._recent.setdefault(tool, deque()), self._ascending.setdefault(tool, [])
-        recent.append(duration_s)
-        insort(ascending, duration_s)
-        if len(recent) > self._memory:
-            ascending.remove(recent.popleft())
-
-    def expected_s(self, tool: str) -> float | None:
-        """How long a call of `tool` is expected to take, older calls fading; None if too few were seen."""
-        count, mean = self._means.get(tool, (0, 0.0))
-        return mean if count >= MIN_CALLS else None
-
-    def past_s(self, tool: str) -> Sequence[float]:
-        """How long those remembered took, ascending; nothing if too few were seen."""
-        ascending = self._ascending.get(tool, ())
-        return ascending if len(ascending) >= MIN_CALLS else ()
+    request_type: str | None
+    position: int
+    num_segments: int
+    output_tokens: float
+    call_share: float
+    num_calls: int
+    api_duration_s: float
+    returned_tokens: float
 
 
 class Mean:
@@ -81,8 +74,8 @@ class Mean:
 
     __slots__ = ("count", "value")
 
-    def __init__(self) -> None:
-        self.count, self.value = 0, 0.0
+    def __init__(self, count: int = 0, value: float = 0.0):
+        self.count, self.value = count, value
 
     def add(self, value: float, memory: int) -> None:
         """Takes in one more."""
@@ -138,6 +131,37 @@ class HistoryPredictor:
             if segment.api_duration_s is not None:
                 seen.duration_s.add(segment.api_duration_s, memory)
                 seen.returned_tokens.add(segment.returned_tokens, memory)
+
+    def remembered(self) -> list[RememberedSegments]:
+        """All that was learned; `restore` takes it."""
+        return [
+            RememberedSegments(
+                *key,
+                seen.output_tokens.count,
+                seen.output_tokens.value,
+                seen.calls.value,
+                seen.duration_s.count,
+                seen.duration_s.value,
+                seen.returned_tokens.value,
+            )
+            for key, seen in self._seen.items()
+        ]
+
+    def restore(self, remembered: Iterable[RememberedSegments]) -> None:
+        """Begins with what another predictor learned; what is known of the same types and positions is replaced.
+
+        Raises:
+            ValueError: If a number in it is negative or not finite.
+        """
+        for row in remembered:
+            request_type, position, *numbers = row
+            check_quantities(position=position, **dict(zip(row._fields[2:], numbers, strict=True)))
+            if position > self._last:
+                continue
+            seen = self._seen[request_type, position] = _Segments()
+            num_segments, num_calls = min(row.num_segments, self._memory), min(row.num_calls, self._memory)
+            seen.output_tokens, seen.calls = Mean(num_segments, row.output_tokens), Mean(num_segments, row.call_share)
+            seen.duration_s, seen.returned_tokens = Mean(num_calls, row.api_duration_s), Mean(num_calls, row.returned_tokens)
 
     def _at(self, request_type: str, position: int) -> _Segments | None:
         position = min(position, self._last)

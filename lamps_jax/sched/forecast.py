@@ -3,7 +3,8 @@
 from collections import deque
 
 from lamps_jax.config import SchedulerConfig
-from lamps_jax.sched.estimates import CallDurations, Predictor, SeenSegment
+from lamps_jax.sched.call_history import CallHistory
+from lamps_jax.sched.estimates import Predictor, SeenSegment
 from lamps_jax.sched.handling import Call, Choice, Decides, recompute_terms
 from lamps_jax.sched.memory_over_time import Progress, remaining_footprint, until_next_return
 from lamps_jax.sched.policy import System
@@ -20,11 +21,11 @@ class Forecaster:
 
     Args:
         predictor: Asked if the system wants to know.
-        durations: What is known of how long tools take.
+        call_history: What is known of how long calls take.
     """
 
-    def __init__(self, system: System, config: SchedulerConfig, predictor: Predictor, durations: CallDurations):
-        self._system, self._predictor, self._durations = system, predictor, durations
+    def __init__(self, system: System, config: SchedulerConfig, predictor: Predictor, call_history: CallHistory):
+        self._system, self._predictor, self._call_history = system, predictor, call_history
         knows_calls = system.decides is Decides.EACH_STEP and config.call_duration == "expected"
         self._predicts = system.predicts or knows_calls or config.admission == "predicted-peak"
         self._whole_program = (config.lookahead or system.looks_ahead) == "program"
@@ -70,7 +71,7 @@ class Forecaster:
             return Handling.PRESERVE
         if system.decides is Decides.AHEAD and request.estimate and request.estimate[0].api_duration_s is not None:
             return Handling.PRESERVE if self._lazily else request.estimate[0].handling
-        choice = system.handling(request, Call(context, expected_s, self._durations.past_s(tool)), around)
+        choice = system.handling(request, Call(context, expected_s, self._call_history.past_s(tool)), around)
         request.waste_token_s = choice.waste_token_s
         if choice.keep_s is not None:
             request.keep_until_s = around.now + choice.keep_s
@@ -88,6 +89,16 @@ class Forecaster:
         """Takes in a segment that is over."""
         segment = SeenSegment(request.num_calls, request.num_segment_tokens, api_duration_s, returned_tokens)
         self._predictor.observe(request, segment)
+
+    def client_returned(self, request: Request) -> None:
+        """Takes in how long the client has taken from the end of its program's last request to this one, if that has ended."""
+        program = request.program
+        if program is None or program.last_end is None:
+            return
+        ended_s, reason, num_tokens = program.last_end
+        program.last_end = None
+        added_tokens = max(0, request.num_prompt_tokens - num_tokens)
+        self._call_history.observe("", max(0.0, request.arrival_s - ended_s), added_tokens, finish_reason=reason)
 
     def _choose_ahead(self, request: Request, around: Surroundings) -> None:
         chosen, context = deque[PredictedSegment](), float(len(request.token_ids))

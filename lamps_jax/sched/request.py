@@ -2,6 +2,7 @@
 
 import enum
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from lamps_jax.sched.footprint import Footprint
 from lamps_jax.sched.segments import Handling, PredictedSegment
@@ -66,6 +67,14 @@ def _check(holds: bool, name: str, allowed: str, value: object) -> None:
         raise ValueError(f"{name} must be {allowed}, got {value!r}")
 
 
+class ProgramEnd(NamedTuple):
+    """When and why a request of a program ended, and how many tokens it had then."""
+
+    ended_s: float
+    finish_reason: FinishReason
+    num_tokens: int
+
+
 @dataclass(slots=True, eq=False)
 class Program:
     """A session or agent, of which a request is a part.
@@ -73,10 +82,12 @@ class Program:
     Attributes:
         order: Rank of arrival of its first request.
         num_serviced_tokens: Tokens computed for those of its requests that have ended.
+        last_end: Of the request that ended last; None once another has come.
     """
 
     order: int
     num_serviced_tokens: int = 0
+    last_end: ProgramEnd | None = None
 
 
 @dataclass(slots=True, eq=False)

@@ -15,15 +15,16 @@ from lamps_jax.config import SchedulerConfig
 from lamps_jax.sched.admission import ADMISSIONS, Room
 from lamps_jax.sched.batch import Batch, by_rank
 from lamps_jax.sched.block_manager import BlockManager
+from lamps_jax.sched.call_history import CallHistory
 from lamps_jax.sched.cost_model import CostModel
-from lamps_jax.sched.estimates import CallDurations, HistoryPredictor, Predictor
+from lamps_jax.sched.estimates import HistoryPredictor, Predictor
 from lamps_jax.sched.forecast import RESUMES, Forecaster
 from lamps_jax.sched.memory import Memory
 from lamps_jax.sched.paused import PausedRequests
 from lamps_jax.sched.plan import Decode, PrefillChunk, StepPlan, StepResult
 from lamps_jax.sched.policy import System, system_named
 from lamps_jax.sched.programs import Programs
-from lamps_jax.sched.request import FinishReason, Handling, Request, RequestState
+from lamps_jax.sched.request import FinishReason, Handling, ProgramEnd, Request, RequestState
 from lamps_jax.sched.surroundings import Surroundings, crowd_of
 from lamps_jax.sched.swapper import Swapper
 from lamps_jax.sched.waiting_queue import WaitingQueue
@@ -40,10 +41,11 @@ class Scheduler:
     Args:
         cost_model: What steps and swaps cost on this machine; without it swaps are not budgeted.
         predictor: Asked what requests will do, by systems that want to know; None learns it from those that have been served.
-        durations: What is known of how long tools take; None begins with nothing.
+        call_history: What is known of how long calls take; None begins with nothing.
 
     Attributes:
-        durations: How long tools took, as the engine has seen it.
+        call_history: How long calls took: tools as the engine has seen it, clients as the scheduler has.
+        predictor: Learns from every request, whether the system asks it or not.
     """
 
     def __init__(
@@ -52,7 +54,7 @@ class Scheduler:
         blocks: BlockManager,
         cost_model: CostModel | None = None,
         predictor: Predictor | None = None,
-        durations: CallDurations | None = None,
+        call_history: CallHistory | None = None,
     ):
         if blocks.capacity_tokens < config.max_model_len:
             raise ValueError(
@@ -61,14 +63,15 @@ class Scheduler:
             )
         self.config, self.blocks, self.cost_model = config, blocks, cost_model
         self.system: System = system_named(config.policy)
-        self.durations = durations or CallDurations()
+        self.call_history = call_history or CallHistory()
+        self.predictor: Predictor = predictor or HistoryPredictor()
         self.memory = Memory(blocks, config, cost_model, prefix_cache=self.system.prefix_cache)
         self.num_preemptions = self.num_steps = 0
         self._planned_s = float("-inf")
         self._requests: dict[str, Request] = {}
         self._holding: dict[str, Request] = {}  # that wait and may hold blocks; those that do not any more are skipped
         self._batch = Batch(config)
-        self._forecaster = Forecaster(self.system, config, predictor or HistoryPredictor(), self.durations)
+        self._forecaster = Forecaster(self.system, config, self.predictor, self.call_history)
         self._paused = PausedRequests(self.system, config, self.memory, self._forecaster)
         self._swapper = Swapper(self.memory, self.system, config, cost_model, self._paused)
         scope = config.starvation_scope or self.system.starvation_scope
@@ -140,6 +143,7 @@ class Scheduler:
             raise ValueError(f"request {request.request_id!r} is no fork of {fork_of!r}: their prompts differ")
         request.parent, request.order = parent, next(self._counter)
         request.program = self._programs.join(request.program_id, request.order)
+        self._forecaster.client_returned(request)
         self._requests[request.request_id] = request
         self._forecaster.predict(request, self._surroundings(request.arrival_s))
         self._enqueue(request, request.arrival_s)
@@ -236,6 +240,18 @@ class Scheduler:
         self._forecaster.predict(request, self._surroundings(now, anew=True))
         self._enqueue(request, now)
 
+    def predict_anew(self, request_id: str, now: float) -> bool:
+        """Asks the predictor again about a request of which it knows more now; False if there is no such request (any more)."""
+        request = self._requests.get(request_id)
+        if request is None:
+            return False
+        if request.state is not RequestState.IN_API_CALL:
+            around = self._surroundings(now)
+            self._forecaster.predict(request, around)
+            if request.state is RequestState.WAITING:
+                self._queue.move(request, self._forecaster.rank(request, around))
+        return True
+
     def next_wake_s(self) -> float | None:
         """When `schedule` will have something to do even if nothing happens before; None if only events bring that about."""
         return self._swapper.next_wake_s(self._planned_s)
@@ -261,6 +277,8 @@ class Scheduler:
         self._programs.leave(request)
         if reason in (FinishReason.STOP, FinishReason.LENGTH, FinishReason.TOOL_CALLS):
             self._forecaster.seen(request)
+            if request.program is not None:
+                request.program.last_end = ProgramEnd(now, reason, len(request.token_ids))
 
     def abort(self, request_id: str) -> bool:
         """Ends a request at somebody's wish; False if there is no such request (any more)."""

@@ -41,6 +41,12 @@ class WaitingQueue:
         if self._threshold and not request.is_promoted and (not self._started_only or request.num_tokens_once_computed):
             self._due.append((step + self._threshold, request.queue_stay, request))
 
+    def move(self, request: Request, rank: tuple[float, ...]) -> None:
+        """Gives a queued request another rank; it has waited as long as before. One that is not in the queue is left as it is."""
+        if request.queue_ticket and rank != request.rank:
+            request.rank = rank
+            self._enter(request)
+
     def first(self) -> Request | None:
         """The request whose turn it is."""
         while self._heap:

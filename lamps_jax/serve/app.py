@@ -5,9 +5,9 @@ import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
@@ -32,16 +32,32 @@ EMBEDDED_NAME = "embedded"
 _CLIENT_CLOSED_REQUEST = 499
 
 
+class Companion(Protocol):
+    """Something that goes on beside the engine."""
+
+    def stop(self) -> None:
+        """Ends it; a second time does nothing."""
+        ...
+
+
 @dataclass(slots=True)
 class ServerState:
     """What the application serves with; the engine comes when it has been loaded.
 
     Attributes:
         progress: What is being done before the engine is there.
+        companions: What goes on beside the engine, and is stopped after it.
     """
 
     async_engine: AsyncEngine | None = None
     progress: str = "loading"
+    companions: list[Companion] = field(default_factory=list)
+
+    def stop(self) -> None:
+        """Stops the engine, if it is there, and what goes on beside it; a second time does nothing."""
+        for each in (self.async_engine, *self.companions):
+            if each is not None:
+                each.stop()
 
     def engine(self) -> AsyncEngine:
         """The engine, able to take requests.
@@ -57,13 +73,12 @@ class ServerState:
 
 
 def create_app(state: ServerState, *, model_name: str) -> FastAPI:
-    """The application that serves `state` under `model_name`; when it shuts down it stops the engine."""
+    """The application that serves `state` under `model_name`, and stops it when it shuts down."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
-        if state.async_engine is not None:
-            await asyncio.to_thread(state.async_engine.stop)
+        await asyncio.to_thread(state.stop)
 
     app = FastAPI(
         title="lamps-jax", version=lamps_jax.__version__, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None

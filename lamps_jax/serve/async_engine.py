@@ -6,14 +6,18 @@ import logging
 import queue
 import threading
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from lamps_jax.engine.engine import Engine
-from lamps_jax.engine.events import Event
+from lamps_jax.engine.events import Event, RequestOutput
 from lamps_jax.sched.request import SamplingParams
 from lamps_jax.tools.tool import Tool
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 IndexedEvent = tuple[int, Event]
 """The index of a prompt in its submission, and an event of the request made of it."""
@@ -40,6 +44,10 @@ class _Submission:
 class AsyncEngine:
     """Runs an engine until `stop`; requests come from any event loop. Nobody else may touch the engine meanwhile.
 
+    Args:
+        on_finished: Told the prompt and the output of each request that has ended, on the engine's thread; must return soon and
+            not raise.
+
     Attributes:
         tokenizer: A copy for the callers: a tokenizer is not to be used from two threads.
         max_model_len: Tokens of context.
@@ -47,12 +55,12 @@ class AsyncEngine:
         default_temperature: Of requests that give none.
     """
 
-    def __init__(self, engine: Engine):
+    def __init__(self, engine: Engine, *, on_finished: Callable[[list[int], RequestOutput], None] = lambda prompt, output: None):
         self.tokenizer = copy.deepcopy(engine.tokenizer)
         self.max_model_len = engine.scheduler.config.max_model_len
         self.vocab_size = self.tokenizer.vocab_size
         self.default_temperature = engine.default_temperature
-        self._engine = engine
+        self._engine, self._on_finished = engine, on_finished
         self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._submissions: set[_Submission] = set()
         self._outbox: list[tuple[_Submission, IndexedEvent | Exception]] = []
@@ -102,6 +110,21 @@ class AsyncEngine:
     def memory_state(self) -> dict[str, int]:
         """As `Engine.memory_state`."""
         return self._engine.memory_state()
+
+    def ask(self, question: Callable[[Engine], T]) -> T:
+        """What `question` says of the engine between two steps, or once it has ended; the engine's own thread may not ask."""
+        answer = Future[T]()
+
+        def put() -> None:
+            try:
+                answer.set_result(question(self._engine))
+            except BaseException as error:  # it is for whoever has asked
+                answer.set_exception(error)
+
+        if self._command(put):
+            return answer.result()
+        self._thread.join()
+        return question(self._engine)
 
     def stop(self) -> None:
         """Ends what is running with an error and returns once the thread has ended."""
@@ -202,6 +225,8 @@ class AsyncEngine:
             self._engine.abort(request_id)
 
     def _take_event(self, submission: _Submission, index: int, event: Event) -> None:
+        if event.kind == "finished":
+            self._on_finished(submission.prompts[index][0], event.output)
         if submission not in self._submissions:  # nobody listens any more
             return
         call = None if event.call is None else replace(event.call)

@@ -1,17 +1,24 @@
 """Serves a model until it is told to end: the port answers at once, the model is loaded behind it."""
 
+import copy
 import logging
 import socket
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import uvicorn
+from fastapi import FastAPI
 
 from lamps_jax.config import EngineConfig
-from lamps_jax.engine.build import build_engine
-from lamps_jax.serve.app import ServerState, create_app
+from lamps_jax.engine.build import Progress, build_engine
+from lamps_jax.engine.engine import Engine
+from lamps_jax.engine.history_file import History, HistoryFile, HistoryKeeper, history_of, restore
+from lamps_jax.serve.app import Companion, ServerState, create_app
 from lamps_jax.serve.async_engine import AsyncEngine
+from lamps_jax.serve.record import LineFile, RecordConfig, Recorder
 from lamps_jax.tools.tool import Tool
 
 logger = logging.getLogger(__name__)
@@ -20,23 +27,75 @@ SHUTDOWN_TIMEOUT_S = 10
 """How long running requests may take to end once the server is told to; a second signal ends it at once."""
 
 
-def serve(directory: Path, config: EngineConfig, tools: Iterable[Tool], *, model_name: str, host: str, port: int) -> None:
+def serve(
+    directory: Path,
+    config: EngineConfig,
+    tools: Iterable[Tool],
+    *,
+    model_name: str,
+    host: str,
+    port: int,
+    history: Path | None = None,
+    record: RecordConfig | None = None,
+) -> None:
     """Serves the model in `directory` under `model_name` until SIGINT or SIGTERM; ``/health`` is 503 until it is loaded.
 
     Logs one line with the address when it is ready, whatever the level of the root logger.
 
     Args:
         port: 0 takes a free one.
+        history: Keeps what is learned of calls and requests from one run to the next; None forgets it.
+        record: Where to record what requests did; None does not.
 
     Raises:
-        OSError: If the address cannot be listened on.
+        OSError: If the address cannot be listened on, or a file not be written.
+        ValueError: If `history` or `record` is a file that this version should leave alone.
         CheckpointError: If the directory does not hold a model that can be run; so for whatever else `build_engine` raises.
     """
-    listener = _listen(host, port)
-    url = _url(host, listener)
+    with closing(_Kept(history, record)) as kept, _listen(host, port) as listener:
+        state = ServerState()
+        app = create_app(state, model_name=model_name)
+
+        def load(progress: Progress) -> AsyncEngine:
+            return kept.begin(build_engine(directory, config, tools, progress=progress), state.companions)
+
+        _run(app, state, listener, load, name=model_name, url=_url(host, listener))
+
+
+class _Kept:
+    """What one run keeps for the next, or for others: what it learned, and the record of its requests."""
+
+    def __init__(self, history: Path | None, record: RecordConfig | None):
+        self._file = None if history is None else HistoryFile(history)
+        self._learned = History() if self._file is None else self._file.read()
+        self._record, self._lines = record, None if record is None else LineFile(record)
+
+    def begin(self, engine: Engine, companions: list[Companion]) -> AsyncEngine:
+        """Starts an engine that knows what was learned before it, and adds what keeps its files to `companions`."""
+        restore(engine.scheduler, self._learned)
+        if self._lines is None or self._record is None:
+            async_engine = AsyncEngine(engine)
+        else:
+            tokenizer = copy.deepcopy(engine.tokenizer) if self._record.with_prompts else None
+            recorder = Recorder(self._lines, tokenizer=tokenizer)
+            companions.append(recorder)
+            async_engine = AsyncEngine(engine, on_finished=recorder.take)
+        if self._file is not None:
+            take = partial(async_engine.ask, lambda engine: history_of(engine.scheduler))
+            companions.append(HistoryKeeper(self._file, take))
+        return async_engine
+
+    def close(self) -> None:
+        """Gives the record's file back."""
+        if self._lines is not None:
+            self._lines.close()
+
+
+def _run(
+    app: FastAPI, state: ServerState, listener: socket.socket, load: Callable[[Progress], AsyncEngine], *, name: str, url: str
+) -> None:
+    """Answers on `listener` until told to end, meanwhile loads the engine, and raises what the loading raises."""
     logging.getLogger("lamps_jax").setLevel(logging.INFO)
-    state = ServerState()
-    app = create_app(state, model_name=model_name)
     server = uvicorn.Server(
         uvicorn.Config(
             app, log_config=None, access_log=False, ws="none", lifespan="on", timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_S
@@ -50,29 +109,25 @@ def serve(directory: Path, config: EngineConfig, tools: Iterable[Tool], *, model
         if server.should_exit:
             raise _ToldToEnd
 
-    def load() -> None:
+    def load_it() -> None:
         try:
-            engine = build_engine(directory, config, tools, progress=show_progress)
-            if not server.should_exit:
-                state.async_engine = AsyncEngine(engine)
-                logger.info("%s is ready at %s", model_name, url)
+            state.async_engine = load(show_progress)
+            logger.info("%s is ready at %s", name, url)
         except _ToldToEnd:
             pass
         except BaseException as error:  # it is raised where the caller can see it
             failures.append(error)
             server.should_exit = True
 
-    logger.info("loading %s; %s/health says when it is ready", model_name, url)
-    loader = threading.Thread(target=load, name="loader", daemon=True)
+    logger.info("loading %s; %s/health says when it is ready", name, url)
+    loader = threading.Thread(target=load_it, name="loader", daemon=True)
     loader.start()
     try:
-        with listener:
-            server.run(sockets=[listener])
+        server.run(sockets=[listener])
     finally:  # after SIGINT there is a KeyboardInterrupt
         server.should_exit = True
         loader.join()
-        if state.async_engine is not None:  # if it became ready in the very moment of the shutdown
-            state.async_engine.stop()
+        state.stop()  # if it became ready in the very moment of the shutdown
     if failures:
         raise failures[0]
 

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple, Protocol
 from lamps_jax.engine.engine import ApiRunner, Engine, Executor
 from lamps_jax.engine.events import Event
 from lamps_jax.sched.block_manager import BlockManager
-from lamps_jax.sched.estimates import CallDurations, HistoryPredictor, Predictor
+from lamps_jax.sched.call_history import CallHistory
+from lamps_jax.sched.estimates import HistoryPredictor, Predictor
 from lamps_jax.sched.plan import StepPlan
 from lamps_jax.sched.prefix_index import cost_aware, least_recently_used
 from lamps_jax.sched.request import FinishReason, Request
@@ -273,8 +274,8 @@ def _scheduler(spec: RunSpec, predictor: Predictor) -> TimedScheduler:
     if config.eviction == "cost":
         eviction = cost_aware(machine.cost_model, machine.block_size, config.cache_decay_s)
     blocks = BlockManager(machine.num_blocks, machine.block_size, num_host_blocks=machine.num_host_blocks, eviction=eviction)
-    durations = CallDurations() if spec.prediction == "history" else Unknown()
-    return TimedScheduler(config, blocks, machine.cost_model, predictor, durations)
+    call_history = CallHistory() if spec.prediction == "history" else Unknown()
+    return TimedScheduler(config, blocks, machine.cost_model, predictor, call_history)
 
 
 def _tools(workload: Workload, sleep: Callable[[float], None]) -> dict[str, Tool]:

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from random import Random
 
-from lamps_jax.sched.estimates import CallDurations, HistoryPredictor, Predictor, SeenSegment
-from lamps_jax.sched.request import Request, SamplingParams
+from lamps_jax.sched.call_history import CallHistory
+from lamps_jax.sched.estimates import HistoryPredictor, Predictor, SeenSegment
+from lamps_jax.sched.request import FinishReason, Request, SamplingParams
 from lamps_jax.sched.segments import PredictedSegment
 from lamps_jax.sim.workload import RunBy, Script, Segment
 
@@ -71,10 +72,10 @@ class NoisyPredictor(OraclePredictor):
         return tuple(noisy)
 
 
-class Unknown(CallDurations):
+class Unknown(CallHistory):
     """Durations of tools that are remembered and told to nobody who asks for a mean: the predictor says what is expected."""
 
-    def expected_s(self, tool: str) -> float | None:
+    def expected_s(self, tool: str, *, finish_reason: FinishReason | None = None) -> float | None:
         """Nothing."""
         return None
 

@@ -1,37 +1,10 @@
-"""What is expected of a tool follows what it did."""
+"""What is expected of a request follows what those before it did."""
 
 import pytest
 
-from lamps_jax.sched.estimates import MIN_CALLS, CallDurations, HistoryPredictor, SeenSegment
+from lamps_jax.sched.estimates import HistoryPredictor, SeenSegment
 from lamps_jax.sched.request import Request, SamplingParams
 from lamps_jax.sched.segments import PredictedSegment
-
-
-def test_nothing_is_expected_of_a_tool_before_it_has_been_seen_a_few_times() -> None:
-    durations = CallDurations()
-    for _ in range(MIN_CALLS - 1):
-        durations.observe("search", 2.0)
-    assert durations.expected_s("search") is None
-    durations.observe("search", 5.0)
-    assert durations.expected_s("search") == pytest.approx(3.0)
-    assert durations.expected_s("calculator") is None
-
-
-def test_a_tool_that_has_become_slower_is_soon_expected_to_be_slow() -> None:
-    durations = CallDurations(memory=10)
-    for _ in range(1000):
-        durations.observe("search", 1.0)
-    for _ in range(30):
-        durations.observe("search", 9.0)
-    assert durations.expected_s("search") > 8.0
-
-
-def test_the_durations_of_a_tool_are_remembered_in_ascending_order_and_the_oldest_forgotten() -> None:
-    durations = CallDurations(memory=4)
-    for duration_s in (9.0, 1.0, 5.0, 3.0, 2.0, 2.0):
-        durations.observe("search", duration_s)
-    assert list(durations.past_s("search")) == [2.0, 2.0, 3.0, 5.0]
-    assert not durations.past_s("calculator")
 
 
 def request_of(request_type: str, *, num_calls: int = 0, max_tokens: int | None = None) -> Request:
@@ -69,3 +42,33 @@ def test_segments_far_into_a_request_are_taken_for_alike() -> None:
         predictor.observe(request_of("agent"), SeenSegment(position, 10 * position, 1.0, 0))
     (first, _) = predictor.predict(request_of("agent", num_calls=50))
     assert first.output_tokens == pytest.approx((10 + 20 + 90) / 3)
+
+
+def test_a_predictor_begins_with_what_another_has_learned() -> None:
+    teacher, pupil = HistoryPredictor(), HistoryPredictor()
+    for output, duration_s in ((10, 1.0), (30, 3.0), (20, None)):
+        teacher.observe(request_of("math"), SeenSegment(0, output, duration_s, 8 if duration_s else 0))
+        teacher.observe(request_of("chat"), SeenSegment(3, output))
+    pupil.restore(teacher.remembered())
+    for predictor in (teacher, pupil):
+        predictor.observe(request_of("math"), SeenSegment(0, 70, 9.0, 1))
+    for request in (request_of("math"), request_of("chat", num_calls=3), request_of("new")):
+        assert pupil.predict(request) == teacher.predict(request)
+    assert pupil.remembered() == teacher.remembered()
+
+
+def test_what_was_learned_counts_no_more_than_a_predictor_of_a_shorter_memory_remembers() -> None:
+    teacher, pupil = HistoryPredictor(), HistoryPredictor(memory=2)
+    for _ in range(100):
+        teacher.observe(request_of("math"), SeenSegment(0, 10))
+    pupil.restore(teacher.remembered())
+    pupil.observe(request_of("math"), SeenSegment(0, 30))
+    assert pupil.predict(request_of("math")) == (PredictedSegment(20),)
+
+
+def test_a_predictor_takes_no_nonsense_for_knowledge() -> None:
+    predictor = HistoryPredictor()
+    predictor.observe(request_of("math"), SeenSegment(0, 10))
+    (row, _) = predictor.remembered()
+    with pytest.raises(ValueError, match="output_tokens"):
+        predictor.restore([row._replace(output_tokens=float("nan"))])

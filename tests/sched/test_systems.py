@@ -166,7 +166,7 @@ def test_continuum_gives_up_what_it_kept_when_its_time_is_over():
 def test_continuum_keeps_blocks_no_longer_than_the_durations_of_the_tool_justify():
     scheduler, _ = in_a_call("continuum", 1.0)
     for duration_s in (0.001,) * 9 + (1000.0,):
-        scheduler.durations.observe("search", duration_s)
+        scheduler.call_history.observe("search", duration_s)
     scheduler.finish("r", FinishReason.STOP, 2.0)
     request = add(scheduler, "r", 20)
     while not request.num_sampled_tokens:

@@ -1,5 +1,8 @@
+import json
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -7,8 +10,10 @@ import httpx
 import pytest
 
 from lamps_jax.config import EngineConfig
+from lamps_jax.engine.history_file import HistoryFile
 from lamps_jax.models.weights import CheckpointError
 from lamps_jax.serve import run
+from lamps_jax.serve.record import RecordConfig
 from tests.fakes import make_engine, wait_until
 
 
@@ -66,3 +71,69 @@ def test_the_port_answers_while_the_model_loads_and_a_signal_ends_it(monkeypatch
     signal.signal(signal.SIGINT, before)
     assert seen == [503, 200] and f"toy is ready at http://127.0.0.1:{port}" in caplog.text
     assert not any(thread.name in ("engine", "loader") for thread in threading.enumerate())
+
+
+SERVER = """
+import sys
+from pathlib import Path
+from lamps_jax.config import EngineConfig
+from lamps_jax.serve import run
+from lamps_jax.serve.record import RecordConfig
+from tests.fakes import make_engine
+port, folder = int(sys.argv[1]), Path(sys.argv[2])
+run.build_engine = lambda directory, config, tools, *, progress: make_engine()
+record = RecordConfig(folder / "record", with_prompts=True)
+run.serve(
+    folder, EngineConfig(), (), model_name="toy", host="127.0.0.1", port=port, history=folder / "history", record=record
+)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
+def test_a_server_told_to_end_has_kept_what_it_learned_and_recorded(sign: signal.Signals, tmp_path: Path):
+    for round_ in (1, 2):
+        port = free_port()
+        arguments = [sys.executable, "-c", SERVER, str(port), str(tmp_path)]
+        with subprocess.Popen(arguments, cwd=Path(__file__).parents[2], stderr=subprocess.DEVNULL) as process:
+            try:
+                wait_until(lambda port=port: is_ready(port), timeout_s=60)
+                for _ in range(2):
+                    body = {"messages": [{"role": "user", "content": "What is 48*37?"}]}
+                    assert httpx.post(f"http://127.0.0.1:{port}/v1/chat/completions", json=body).status_code == 200
+            finally:
+                process.send_signal(sign)
+        (calls,) = HistoryFile(tmp_path / "history").read().calls
+        assert (calls.tool, calls.num_calls) == ("Calculator", 2 * round_)
+        records = [json.loads(line) for line in (tmp_path / "record").read_text().splitlines()]
+        assert [each["segments"][1]["text"] for each in records] == [" It is 1776."] * 2 * round_
+
+
+def is_ready(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/health", timeout=5.0).status_code == 200
+    except httpx.ConnectError:
+        return False
+
+
+def test_files_that_should_be_left_alone_are_refused_before_the_port_is_opened(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(run, "_listen", lambda host, port: pytest.fail("the port was opened"))
+    (tmp_path / "notes").write_text("no newline")
+    with pytest.raises(ValueError, match="does not end in a record"):
+        run.serve(tmp_path, EngineConfig(), (), model_name="toy", host="", port=0, record=RecordConfig(tmp_path / "notes"))
+    with pytest.raises(OSError, match="cannot use the history file"):
+        run.serve(tmp_path, EngineConfig(), (), model_name="toy", host="", port=0, history=tmp_path)
+
+
+def test_a_record_is_given_back_when_the_server_ends(tmp_path: Path):
+    for _ in range(2):
+        with pytest.raises(CheckpointError):
+            run.serve(
+                Path("nowhere"),
+                EngineConfig(),
+                (),
+                model_name="toy",
+                host="127.0.0.1",
+                port=0,
+                record=RecordConfig(tmp_path / "r"),
+            )
