@@ -9,7 +9,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11 py
 	$(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-fast lint format reproduce reproduce-quick train-embedded aot aot-tpu aot-cuda clean
+.PHONY: help serve test test-fast lint format reproduce reproduce-quick train-predictor train-embedded aot aot-tpu aot-cuda clean
 
 help:  ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -37,6 +37,10 @@ reproduce: $(VENV)/.serve  ## Simulates the paper's figures into docs/reproducti
 
 reproduce-quick: $(VENV)/.serve  ## The same in two minutes, into build/reproduction-quick: to see that it works
 	$(BIN)/python -m benchmarks.reproduction --quick $(ARGS)
+
+train-predictor: $(VENV)/.serve  ## Trains a length predictor for the embedded model into build/predictor (a few minutes)
+	test -s build/conversations.jsonl || $(BIN)/python -m lamps_jax.embedded.conversations --out build/conversations.jsonl
+	$(BIN)/lamps-jax train-predictor --config examples/predictor.toml --out build/predictor
 
 train-embedded: $(VENV)/.serve  ## Trains the embedded model anew (about two hours on two cores)
 	$(BIN)/python -m lamps_jax.embedded.train --out build/embedded-model

@@ -7,9 +7,9 @@ lasts as long as the measured cost model says. Step by step its plans are compar
 nothing. They are the same, or what a device gives back has changed what is decided.
 
 *Latencies.* The engine runs in real time, calls sleep, and the clock is the one on the wall. Its latencies, over everything that
-arrived, are compared with those of the simulation of the same run. What a step costs there is fitted to the steps of a run
-before, with other arrivals: beside the device's work they have the scheduler's, the engine's and that of the threads that sleep,
-on the same two cores.
+arrived, are compared with those of the simulation of the same run. What a step costs there is fitted to the steps of runs of each
+policy before, with other arrivals: beside the device's work they have the scheduler's, the engine's and that of the threads that
+sleep, on the same cores.
 
 The model is the embedded one, the workload the papers' mixture with lengths a quarter and calls a twentieth as long; the pool is
 so small that memory is what requests wait for.
@@ -17,6 +17,7 @@ so small that memory is what requests wait for.
 
 import argparse
 import statistics
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -114,18 +115,18 @@ def compare_latencies(spec: RunSpec, machine: LiveMachine) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def with_observed_costs(machine: LiveMachine, spec: RunSpec) -> LiveMachine:
-    """The machine with the costs of steps fitted to those of a run of its engine: least squares, no coefficient negative."""
-    run = LiveRun(spec, machine)
-    run.run()
-    tokens, contexts = np.array(run.timed.sizes, float).T
-    (base, per_token, per_context), _ = nnls(
-        np.stack([np.ones(len(tokens)), tokens, contexts], axis=1), np.array(run.timed.step_s)
-    )
-    costs = replace(
-        machine.hardware.cost_model,
-        forward_base_s=float(base), forward_per_token_s=float(per_token), forward_per_context_token_s=float(per_context),
-    )  # fmt: skip
+def with_observed_costs(machine: LiveMachine, specs: Sequence[RunSpec]) -> LiveMachine:
+    """The machine with the costs of steps fitted to those of its engine in some runs: least squares, no coefficient negative."""
+    sizes, step_s = list[tuple[int, int, int]](), list[float]()
+    for spec in specs:
+        run = LiveRun(spec, machine)
+        run.run()
+        sizes += run.timed.sizes
+        step_s += run.timed.step_s
+    tokens, contexts, chunks = np.array(sizes, float).T
+    fitted, _ = nnls(np.stack([np.ones(len(tokens)), tokens, contexts, chunks], axis=1), np.array(step_s))
+    names = ("forward_base_s", "forward_per_token_s", "forward_per_context_token_s", "forward_per_chunk_s")
+    costs = replace(machine.hardware.cost_model, **dict(zip(names, fitted.tolist(), strict=True)))
     return replace(machine, hardware=replace(machine.hardware, cost_model=costs, source="fitted to steps of its engine"))
 
 
@@ -187,7 +188,7 @@ def main() -> None:
 
         cases = list(product(POLICIES, rates, seeds))
         progress("observing", 0, 1)
-        machine = with_observed_costs(machine, spec("infercept", max(rates), max(seeds) + 1))
+        machine = with_observed_costs(machine, [spec(policy, max(rates), max(seeds) + 1) for policy in POLICIES])
         runs = [compare_plans(spec(policy, rate, seeds[0]), machine) for policy, rate in product(POLICIES, rates)]
         for case in cases:
             progress("serving", cases.index(case), len(cases))

@@ -23,8 +23,8 @@ from transformers import OPTConfig, OPTForSequenceClassification
 
 from benchmarks.document import write_document
 from lamps_jax import terminal
+from lamps_jax.train_predictor.batches import Batch
 from lamps_jax.train_predictor.config import OptimisationConfig, PredictorConfig
-from lamps_jax.train_predictor.data import Batch
 from lamps_jax.train_predictor.model import load_classifier, read_opt_config
 from lamps_jax.train_predictor.predict import Description, LengthPredictor
 from lamps_jax.train_predictor.train import Trainer

@@ -36,6 +36,7 @@ from lamps_jax.options import (
     NoToolsOption,
     NumProcessesOption,
     PolicyOption,
+    PredictorOption,
     PrefixCacheOption,
     PreserveLimitOption,
     ProcessIdOption,
@@ -180,6 +181,7 @@ def serve(
     apply_handling: ApplyHandlingOption = None,
     lookahead: LookaheadOption = None,
     call_duration: CallDurationOption = "elapsed",
+    predictor: PredictorOption = "auto",
     history: HistoryOption = None,
     record: RecordOption = None,
     record_prompts: RecordPromptsOption = False,
@@ -200,11 +202,13 @@ def serve(
     from lamps_jax.config import EngineConfig, SchedulerConfig
     from lamps_jax.engine.build import check_devices, model_directory
     from lamps_jax.sched.policy import system_named
+    from lamps_jax.serve.predictors import check_predictor
     from lamps_jax.serve.record import RecordConfig
     from lamps_jax.serve.run import serve as serve_forever
     from lamps_jax.tools.builtin import BUILTIN_TOOLS
 
     system_named(policy)
+    check_predictor(predictor)
     if record_prompts and record is None:
         raise ValueError("--record-prompts says what to record, but not where; give --record FILE")
     record_max = number_of_bytes(record_max_bytes, "--record-max-bytes")
@@ -242,6 +246,7 @@ def serve(
             model_name=served_model_name or (model if model == "embedded" else Path(model).resolve().name),
             host=host,
             port=port,
+            predictor=predictor,
             history=history,
             record=recording,
         )

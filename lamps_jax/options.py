@@ -136,6 +136,15 @@ CallDurationOption = Annotated[
 ]
 
 
+PredictorOption = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME|DIR",
+        help="Who says how long outputs will be: 'history' (what requests of the type did), a directory that train-predictor has "
+        "written, 'oracle-hints' (predicted_segments of the request), 'none'. 'auto' takes the predictor that ships with the "
+        "embedded model for that model, and history for others.",
+    ),
+]
 HistoryOption = Annotated[
     Path | None,
     typer.Option(

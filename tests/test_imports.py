@@ -30,7 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "train_predictor": {"models", "sched", "report"},
     "doctor": {"config", "report", "sched", "kv_cache", "models", "engine"},
     "terminal": {"sched", "metrics", "tools", "engine", "llm", "train_predictor"},
-    "serve": {"config", "sched", "metrics", "tools", "models", "engine"},
+    "serve": {"config", "sched", "metrics", "tools", "models", "engine", "train_predictor"},
     "options": {"sched"},
     "bench": {"config", "metrics", "sched", "engine", "sim"},
     "study": {"config", "metrics", "sched", "sim", "engine", "bench", "report", "terminal", "options"},

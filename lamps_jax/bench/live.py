@@ -59,14 +59,14 @@ class TimedExecutor:
 
     Attributes:
         step_s: Duration of each step so far.
-        sizes: Tokens computed by each, and context tokens read.
+        sizes: Of each the tokens computed, the context tokens read, and the chunks of prompts.
         totals: Over all steps.
         last: The step that was collected last.
     """
 
     def __init__(self, executor: Executor, clock: Callable[[], float]):
         self.step_s: list[float] = []
-        self.sizes: list[tuple[int, int]] = []
+        self.sizes: list[tuple[int, int, int]] = []
         self.totals = Totals()
         self.last: Submitted | None = None
         self._executor, self._clock, self._ended_s = executor, clock, 0.0
@@ -83,7 +83,7 @@ class TimedExecutor:
         duration_s = now - max(handle.submitted_s, self._ended_s)
         self._ended_s = now
         self.step_s.append(duration_s)
-        self.sizes.append((plan.num_tokens, num_context_tokens(plan)))
+        self.sizes.append((plan.num_tokens, num_context_tokens(plan), len(plan.prefills)))
         self.totals.num_steps += 1
         self.totals.num_tokens += plan.num_tokens
         self.totals.num_swapped_blocks += len(plan.swap_outs) + len(plan.swap_ins)

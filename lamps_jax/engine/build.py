@@ -24,6 +24,7 @@ from lamps_jax.models.tokenizer import Tokenizer
 from lamps_jax.models.weights import CheckpointError
 from lamps_jax.sched.block_manager import BlockManager
 from lamps_jax.sched.cost_model import CostModel
+from lamps_jax.sched.estimates import LatePredictor, Predictor
 from lamps_jax.sched.policy import system_named
 from lamps_jax.sched.prefix_index import cost_aware, least_recently_used
 from lamps_jax.sched.scheduler import Scheduler
@@ -33,6 +34,9 @@ logger = logging.getLogger(__name__)
 
 EMBEDDED_MODEL = Path(lamps_jax.__file__).parent / "embedded" / "model"
 """Directory of the model that ships with the package."""
+
+PredictorFactory = Callable[[Tokenizer, Callable[[], None]], Predictor]
+"""Makes a predictor for requests in the tokens of a tokenizer; it calls what it is given when it has more to say."""
 
 Progress = Callable[[str, int, int], None]
 """``(what, done, total)`` of the work before the engine is ready."""
@@ -48,11 +52,15 @@ def build_engine(
     config: EngineConfig,
     tools: Iterable[Tool],
     *,
+    predictor: PredictorFactory | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> Engine:
     """Loads the model, compiles every program and returns an engine that is ready to serve.
 
     The context is the shorter of the configured and the model's. Of several processes, the first calls this, the others `follow`.
+
+    Args:
+        predictor: Makes what says what requests will do; None learns it from those that have been served.
 
     Raises:
         CheckpointError: If the directory does not hold a model that can be run.
@@ -67,7 +75,7 @@ def build_engine(
             f"the tokenizer in {directory} has {tokenizer.vocab_size} tokens, the model {model.config.vocab_size}; "
             "they are not of the same model"
         )
-    return assemble_engine(model, tokenizer, config, tools, progress=progress)
+    return assemble_engine(model, tokenizer, config, tools, predictor=predictor, progress=progress)
 
 
 def build_executor(
@@ -90,24 +98,27 @@ def assemble_engine(
     config: EngineConfig,
     tools: Iterable[Tool],
     *,
+    predictor: PredictorFactory | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> Engine:
     """An engine for a model that is loaded already."""
     config = sized(config, model.config)
     executor = _warm_executor(model, config, progress)
+    asked = None if predictor is None else predictor(tokenizer, lambda: engine.wake_up())
     engine = Engine(
-        scheduler=_scheduler(executor, config, progress),
+        scheduler=_scheduler(executor, config, asked, progress),
         executor=executor,
         api_runner=ThreadApiRunner(wake_up=lambda: engine.wake_up()),
         tokenizer=tokenizer,
         tools={tool.name: tool for tool in tools},
         eos_token_ids=model.eos_token_ids,
         default_temperature=model.default_temperature,
+        late_predictor=asked if isinstance(asked, LatePredictor) else None,
     )
     return engine
 
 
-def _scheduler(executor: JaxExecutor, config: EngineConfig, progress: Progress) -> Scheduler:
+def _scheduler(executor: JaxExecutor, config: EngineConfig, predictor: Predictor | None, progress: Progress) -> Scheduler:
     """A scheduler over the executor's blocks; where they are weighed, with the measured cost of steps and swaps."""
     assert config.num_blocks is not None
     num_host_blocks, cost_model = executor.num_host_blocks, None
@@ -132,7 +143,7 @@ def _scheduler(executor: JaxExecutor, config: EngineConfig, progress: Progress) 
     if config.scheduler.eviction == "cost":
         eviction = cost_aware(cost_model or UNIT_COSTS, config.block_size, config.scheduler.cache_decay_s)
     blocks = BlockManager(config.num_blocks, config.block_size, num_host_blocks=num_host_blocks, eviction=eviction)
-    return Scheduler(config.scheduler, blocks, cost_model)
+    return Scheduler(config.scheduler, blocks, cost_model, predictor)
 
 
 UNIT_COSTS = CostModel(0.0, 1.0, 0.0, 0.0, 0.0)

@@ -23,6 +23,7 @@ from lamps_jax.sched.estimates import LatePredictor
 from lamps_jax.sched.plan import StepPlan, StepResult
 from lamps_jax.sched.request import FinishReason, Request, RequestState, SamplingParams
 from lamps_jax.sched.scheduler import Scheduler
+from lamps_jax.sched.segments import PredictedSegment
 from lamps_jax.tools.call_format import WrittenCall, parse_arguments
 from lamps_jax.tools.tool import Tool, ToolError
 
@@ -140,6 +141,9 @@ class Engine:
             "evicted_blocks": blocks.device.num_evictions + blocks.host.num_evictions,
             "found_tokens": memory.num_found_tokens,
             "preemptions": self.scheduler.num_preemptions,
+            "running_requests": self.scheduler.num_running,
+            "waiting_requests": max(0, self.scheduler.num_waiting),
+            "requests_in_api_call": self.scheduler.num_in_api_call,
         }
 
     def add(
@@ -154,6 +158,7 @@ class Engine:
         fork_of: str | None = None,
         request_type: str = "",
         program_id: str = "",
+        hints: tuple[PredictedSegment, ...] = (),
         reader: TokenReader | None = None,
         request_id: str | None = None,
     ) -> str:
@@ -168,6 +173,7 @@ class Engine:
             fork_of: Id of a request with the same prompt, of which this is a further answer: the prompt is computed once.
             request_type: What requests of one type do is taken for alike; "" where nothing is known.
             program_id: Names the session or agent that the request is part of; "" for none.
+            hints: What it will do, segment by segment, as far as whoever asks knows; only some predictors look at it.
             reader: Says what its tokens mean; None reads them as the model's text.
             request_id: Its id; None for one of the engine's own.
 
@@ -177,7 +183,7 @@ class Engine:
         request_id, now = request_id or f"request-{next(self._ids)}", self.clock()
         request = Request(
             request_id, now, list(prompt_token_ids), sampling,
-            cache_salt=cache_salt, request_type=request_type, program_id=program_id,
+            cache_salt=cache_salt, request_type=request_type, program_id=program_id, hints=hints,
         )  # fmt: skip
         self.scheduler.add(request, fork_of=fork_of)
         client_tools = client_tools or {}
@@ -299,6 +305,7 @@ class Engine:
             self._finish(live, FinishReason.TOOL_CALLS)
             return
         expected_s = 0.0 if problem else self.scheduler.call_history.expected_s(tool.name)
+        call.expected_s = None if problem else expected_s
         call.handling = self.scheduler.api_called(output.request_id, self.clock(), expected_s, tool=tool.name)
         if written.surplus:
             kept = token_text.removesuffix(written.surplus).lstrip("\N{REPLACEMENT CHARACTER}")  # bytes of an earlier token

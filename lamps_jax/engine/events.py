@@ -18,6 +18,7 @@ class ApiCall:
         result: What the model was given; None while the tool runs, and for a call that the client runs.
         failed: Whether `result` tells of an error.
         handling: What became of the request's blocks meanwhile; None for a call that the client runs.
+        expected_s: How long it was expected to take when it was made; None if nothing was known, or the client runs it.
         num_output_tokens: Tokens that the request had sampled when it was made, those of the call included.
         returned_token_ids: Tokens of the result in the request's context, as far as they have room there; None as `result`.
     """
@@ -30,6 +31,7 @@ class ApiCall:
     failed: bool = False
     duration_s: float | None = None
     handling: Handling | None = None
+    expected_s: float | None = None
     num_output_tokens: int = 0
     returned_token_ids: list[int] | None = None
 

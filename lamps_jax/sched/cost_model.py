@@ -14,6 +14,7 @@ class CostModel:
             its own tokens included.
         swap_base_s: What a transfer between device and host costs that moves nothing.
         swap_per_block_s: For each block moved, one way.
+        forward_per_chunk_s: For each chunk of a prompt, which has a program of its own; 0 where tokens and contexts say it all.
     """
 
     forward_base_s: float
@@ -21,20 +22,26 @@ class CostModel:
     forward_per_context_token_s: float
     swap_base_s: float
     swap_per_block_s: float
+    forward_per_chunk_s: float = 0.0
 
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:
             if not 0.0 <= getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} must be a finite number of seconds and not negative, got {getattr(self, name)}")
 
-    def forward_s(self, num_tokens: float, num_context_tokens: float = 0) -> float:
-        """Time of a step that computes `num_tokens` in chunks and decodes whose contexts sum to `num_context_tokens`.
+    def forward_s(self, num_tokens: float, num_context_tokens: float = 0, num_chunks: float = 0) -> float:
+        """Time of a step of `num_tokens` in decodes and `num_chunks` chunks, whose contexts sum to `num_context_tokens`.
 
-        Both may be expectations, and so fractions.
+        All may be expectations, and so fractions.
 
-        Source: InferCept (Abhyankar et al., 2024), T_fwd, with a term for reading the context.
+        Source: InferCept (Abhyankar et al., 2024), T_fwd, with terms for reading the context and for the chunks.
         """
-        return self.forward_base_s + num_tokens * self.forward_per_token_s + num_context_tokens * self.forward_per_context_token_s
+        return (
+            self.forward_base_s
+            + num_tokens * self.forward_per_token_s
+            + num_context_tokens * self.forward_per_context_token_s
+            + num_chunks * self.forward_per_chunk_s
+        )
 
     def swap_s(self, num_blocks: int) -> float:
         """Time to move `num_blocks` between device and host, one way; nothing for none.

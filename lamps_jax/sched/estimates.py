@@ -1,11 +1,14 @@
 """What is expected of a request: by somebody who knows, or learned from those before it."""
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from lamps_jax.sched.quantities import check_quantities
 from lamps_jax.sched.request import Request
 from lamps_jax.sched.segments import PredictedSegment
+
+DEFAULT_TOKENS = 128
+"""Output of a request of which nothing is known."""
 
 
 class SeenSegment(NamedTuple):
@@ -37,6 +40,7 @@ class Predictor(Protocol):
         ...
 
 
+@runtime_checkable
 class LatePredictor(Predictor, Protocol):
     """A predictor that may know more of a request some time after it was asked."""
 
@@ -104,7 +108,7 @@ class HistoryPredictor:
         max_positions: From this segment on a request's segments are taken for alike.
     """
 
-    def __init__(self, *, memory: int = 200, default_tokens: int = 128, max_positions: int = 8):
+    def __init__(self, *, memory: int = 200, default_tokens: int = DEFAULT_TOKENS, max_positions: int = 8):
         self._memory, self._default_tokens, self._last = memory, default_tokens, max_positions - 1
         self._seen: dict[tuple[str | None, int], _Segments] = {}
 
@@ -170,3 +174,29 @@ class HistoryPredictor:
     @staticmethod
     def _bounded(request: Request, output_tokens: float) -> float:
         return min(output_tokens, max(0, request.max_tokens_left))
+
+
+class HintedPredictor(HistoryPredictor):
+    """Believes what requests were said to do when they were added, and knows of the others what `HistoryPredictor` knows."""
+
+    def predict(self, request: Request) -> tuple[PredictedSegment, ...]:
+        """What is left of the request's hints; once it has done more than they say, what its type does."""
+        return request.hints[request.num_calls :] or super().predict(request)
+
+
+class NoPredictor:
+    """Takes all requests for alike: so many tokens, and no call. It learns nothing.
+
+    Args:
+        output_tokens: The length of every output.
+    """
+
+    def __init__(self, output_tokens: float = DEFAULT_TOKENS):
+        self._segments = (PredictedSegment(output_tokens),)
+
+    def predict(self, request: Request) -> tuple[PredictedSegment, ...]:
+        """The same for all."""
+        return self._segments
+
+    def observe(self, request: Request, segment: SeenSegment) -> None:
+        """Does nothing."""

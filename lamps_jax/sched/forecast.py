@@ -16,6 +16,12 @@ RESUMES, PROMOTED, IN_TURN = 0, 1, 2
 """First component of a rank."""
 
 
+def asks_predictor(system: System, config: SchedulerConfig) -> bool:
+    """Whether anything that a predictor says would be heard."""
+    knows_calls = system.decides is Decides.EACH_STEP and config.call_duration == "expected"
+    return system.predicts or knows_calls or config.admission == "predicted-peak"
+
+
 class Forecaster:
     """Ranks requests when they are queued, and chooses what becomes of their blocks.
 
@@ -26,8 +32,7 @@ class Forecaster:
 
     def __init__(self, system: System, config: SchedulerConfig, predictor: Predictor, call_history: CallHistory):
         self._system, self._predictor, self._call_history = system, predictor, call_history
-        knows_calls = system.decides is Decides.EACH_STEP and config.call_duration == "expected"
-        self._predicts = system.predicts or knows_calls or config.admission == "predicted-peak"
+        self._predicts = asks_predictor(system, config)
         self._whole_program = (config.lookahead or system.looks_ahead) == "program"
         self._lazily = system.lazily if config.apply_handling is None else config.apply_handling == "lazily"
 

@@ -108,6 +108,7 @@ class Request:
         block_digests: The root of its chain and the digests of its leading full blocks, as far as they were needed.
         num_indexed_blocks: Leading blocks that are computed, full, and can be found by their digest.
         generation: Changes whenever its blocks are given up, so that what was noted of them before no longer counts.
+        hints: What whoever asks says that it will do, segment by segment; empty if nothing.
         parent: A request with the same prompt, whose blocks of it this one shares as soon as they are computed.
         cache_salt: Requests share blocks only with those of the same salt.
         request_type: Requests of one type are alike; estimates are kept by it. "" where nothing is known.
@@ -160,6 +161,7 @@ class Request:
     cache_salt: str = ""
     request_type: str = ""
     program_id: str = ""
+    hints: tuple[PredictedSegment, ...] = ()
     slot: int | None = None
     order: int = 0
     queued_order: int = 0

@@ -21,6 +21,7 @@ from lamps_jax.sched.request import FinishReason
 from lamps_jax.serve.async_engine import AsyncEngine, EngineUnavailable, IndexedEvent
 from lamps_jax.serve.connection import ClientLeft, EventStreamResponse, RequestIdMiddleware, while_connected
 from lamps_jax.serve.messages import template_messages
+from lamps_jax.serve.metrics_endpoint import CONTENT_TYPE, ServerMetrics
 from lamps_jax.serve.protocol import ChatBody, CompletionBody, GenerationBody, RequestError, check_size, parse_body
 from lamps_jax.serve.replies import ChatReply, CompletionReply, Reply
 
@@ -47,11 +48,16 @@ class ServerState:
     Attributes:
         progress: What is being done before the engine is there.
         companions: What goes on beside the engine, and is stopped after it.
+        metrics: What is counted.
     """
 
     async_engine: AsyncEngine | None = None
     progress: str = "loading"
     companions: list[Companion] = field(default_factory=list)
+    metrics: ServerMetrics = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.metrics = ServerMetrics(lambda: None if self.async_engine is None else self.async_engine.memory_state())
 
     def stop(self) -> None:
         """Stops the engine, if it is there, and what goes on beside it; a second time does nothing."""
@@ -92,6 +98,7 @@ def create_app(state: ServerState, *, model_name: str) -> FastAPI:
     endpoints = _Endpoints(state, model_name)
     app.add_api_route("/", endpoints.page, methods=["GET"])
     app.add_api_route("/health", endpoints.health, methods=["GET", "HEAD"])
+    app.add_api_route("/metrics", endpoints.metrics, methods=["GET"])
     app.add_api_route("/version", endpoints.version, methods=["GET"])
     app.add_api_route("/v1/models", endpoints.models, methods=["GET"])
     app.add_api_route("/v1/models/{name:path}", endpoints.model, methods=["GET"])
@@ -110,6 +117,9 @@ class _Endpoints:
 
     async def health(self) -> Response:
         return JSONResponse({"status": "ok", "kv": self._state.engine().memory_state()})
+
+    async def metrics(self) -> Response:
+        return Response(self._state.metrics.text(), media_type=CONTENT_TYPE)
 
     async def version(self) -> Response:
         return JSONResponse({"version": lamps_jax.__version__})
@@ -130,7 +140,8 @@ class _Endpoints:
             _check_length(engine, token_ids, "prompt")
             prompts.append((token_ids, body.sampling(engine.default_temperature)))
         reply = CompletionReply(self._model_name, include_usage=body.include_usage)
-        return await _respond(request, body, engine.generate(prompts, cache_salt=body.cache_salt or ""), reply)
+        events = engine.generate(prompts, cache_salt=body.cache_salt or "", hints=body.hints())
+        return await _respond(request, body, events, reply)
 
     async def chat_completions(self, request: Request) -> Response:
         body = parse_body(ChatBody, await read_body(request))
@@ -140,7 +151,11 @@ class _Endpoints:
         _check_length(engine, token_ids, "messages")
         prompt = token_ids, body.sampling(engine.default_temperature)
         events = engine.generate(
-            [prompt], client_tools=client_tools, recognise_calls=body.recognise_calls, cache_salt=body.cache_salt or ""
+            [prompt],
+            client_tools=client_tools,
+            recognise_calls=body.recognise_calls,
+            cache_salt=body.cache_salt or "",
+            hints=body.hints(),
         )
         reply = ChatReply(self._model_name, client_tools=client_tools, include_usage=body.include_usage)
         return await _respond(request, body, events, reply)

@@ -13,6 +13,7 @@ from typing import TypeVar
 from lamps_jax.engine.engine import Engine
 from lamps_jax.engine.events import Event, RequestOutput
 from lamps_jax.sched.request import SamplingParams
+from lamps_jax.sched.segments import PredictedSegment
 from lamps_jax.tools.tool import Tool
 
 logger = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ class _Submission:
     client_tools: Mapping[str, Tool]
     recognise_calls: bool
     cache_salt: str
+    hints: tuple[PredictedSegment, ...]
     loop: asyncio.AbstractEventLoop
     inbox: asyncio.Queue[IndexedEvent | Exception] = field(default_factory=asyncio.Queue)
     request_ids: list[str] = field(default_factory=list)
@@ -55,7 +57,9 @@ class AsyncEngine:
         default_temperature: Of requests that give none.
     """
 
-    def __init__(self, engine: Engine, *, on_finished: Callable[[list[int], RequestOutput], None] = lambda prompt, output: None):
+    def __init__(
+        self, engine: Engine, *, on_finished: Callable[[list[int], RequestOutput], object] = lambda prompt, output: None
+    ):
         self.tokenizer = copy.deepcopy(engine.tokenizer)
         self.max_model_len = engine.scheduler.config.max_model_len
         self.vocab_size = self.tokenizer.vocab_size
@@ -87,6 +91,7 @@ class AsyncEngine:
         client_tools: Mapping[str, Tool] | None = None,
         recognise_calls: bool = True,
         cache_salt: str = "",
+        hints: tuple[PredictedSegment, ...] = (),
     ) -> AsyncGenerator[IndexedEvent, None]:
         """The events of all `prompts`, as they happen, until each has finished.
 
@@ -98,6 +103,7 @@ class AsyncEngine:
             client_tools: As for `Engine.add`.
             recognise_calls: As for `Engine.add`.
             cache_salt: As for `Engine.add`.
+            hints: As for `Engine.add`, of every prompt.
 
         Raises:
             EngineUnavailable: At once or while iterating, if the engine has failed or was stopped.
@@ -105,7 +111,7 @@ class AsyncEngine:
         """
         if self._closed is not None:
             raise EngineUnavailable(self._closed)
-        return self._generate(prompts, client_tools or {}, recognise_calls, cache_salt)
+        return self._generate(prompts, client_tools or {}, recognise_calls, cache_salt, hints)
 
     def memory_state(self) -> dict[str, int]:
         """As `Engine.memory_state`."""
@@ -138,8 +144,9 @@ class AsyncEngine:
         client_tools: Mapping[str, Tool],
         recognise_calls: bool,
         cache_salt: str,
+        hints: tuple[PredictedSegment, ...],
     ) -> AsyncGenerator[IndexedEvent, None]:
-        submission = _Submission(prompts, client_tools, recognise_calls, cache_salt, asyncio.get_running_loop())
+        submission = _Submission(prompts, client_tools, recognise_calls, cache_salt, hints, asyncio.get_running_loop())
         if not self._command(lambda: self._begin(submission)):
             raise EngineUnavailable(self._closed)
         num_unfinished = len(prompts)
@@ -210,6 +217,7 @@ class AsyncEngine:
                     client_tools=submission.client_tools,
                     recognise_calls=submission.recognise_calls,
                     cache_salt=submission.cache_salt,
+                    hints=submission.hints,
                     fork_of=first.get(tuple(token_ids)),
                 )
                 first.setdefault(tuple(token_ids), request_id)

@@ -11,10 +11,14 @@ from typing import Any, Literal, NoReturn, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lamps_jax.sched.request import SamplingParams
+from lamps_jax.sched.segments import PredictedSegment
 from lamps_jax.tools.tool import Tool
 
 DEFAULT_COMPLETION_TOKENS = 16
 """`max_tokens` of /v1/completions where the request gives none, as in the OpenAI API."""
+
+MAX_HINTS = 64
+"""Most segments that a client may foresee."""
 
 MAX_BODY_BYTES = 8 * 2**20
 """Bodies longer than this are refused before they are read as JSON; no context holds so much."""
@@ -69,6 +73,14 @@ class StreamOptions(_Body):
     include_usage: bool | None = None
 
 
+class SegmentHint(_Body):
+    """What whoever asks knows of a stretch of output; `api_duration_s` is null, or left out, where no call ends it."""
+
+    output_tokens: float
+    api_duration_s: float | None = None
+    returned_tokens: float = 0.0
+
+
 class GenerationBody(_Body):
     """What both endpoints take. A field left out, or null, has its default."""
 
@@ -84,6 +96,7 @@ class GenerationBody(_Body):
     min_tokens: int | None = None
     max_tokens: int | None = None
     cache_salt: str | None = None
+    predicted_segments: list[SegmentHint] | None = None
 
     @property
     def include_usage(self) -> bool:
@@ -114,6 +127,22 @@ class GenerationBody(_Body):
             )
         except ValueError as error:
             raise RequestError(str(error), param=str(error).split()[0]) from error
+
+    def hints(self) -> tuple[PredictedSegment, ...]:
+        """What the client says that the request will do.
+
+        Raises:
+            RequestError: If there are too many, a number is negative or not finite, or one but the last ends in no call.
+        """
+        given = self.predicted_segments or []
+        if len(given) > MAX_HINTS:
+            _refuse(f"predicted_segments must be at most {MAX_HINTS}, got {len(given)}", "predicted_segments")
+        if any(hint.api_duration_s is None for hint in given[:-1]):
+            _refuse("predicted_segments must have an api_duration_s in all but the last: a call ends them", "predicted_segments")
+        try:
+            return tuple(PredictedSegment(hint.output_tokens, hint.api_duration_s, hint.returned_tokens) for hint in given)
+        except ValueError as error:
+            raise RequestError(f"predicted_segments: {error}", param="predicted_segments") from error
 
     def refuse_unsupported(self) -> None:
         """Refuses what this server would have to ignore although it changes the outcome."""

@@ -16,10 +16,12 @@ from lamps_jax.config import EngineConfig
 from lamps_jax.engine.build import Progress, build_engine
 from lamps_jax.engine.engine import Engine
 from lamps_jax.engine.history_file import History, HistoryFile, HistoryKeeper, history_of, restore
-from lamps_jax.serve.app import Companion, ServerState, create_app
+from lamps_jax.serve.app import ServerState, create_app
 from lamps_jax.serve.async_engine import AsyncEngine
+from lamps_jax.serve.predictors import predictor_named
 from lamps_jax.serve.record import LineFile, RecordConfig, Recorder
 from lamps_jax.tools.tool import Tool
+from lamps_jax.train_predictor.live import LivePredictor
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +37,7 @@ def serve(
     model_name: str,
     host: str,
     port: int,
+    predictor: str = "auto",
     history: Path | None = None,
     record: RecordConfig | None = None,
 ) -> None:
@@ -44,6 +47,7 @@ def serve(
 
     Args:
         port: 0 takes a free one.
+        predictor: Who says what requests will do, as `serve.predictors` names it.
         history: Keeps what is learned of calls and requests from one run to the next; None forgets it.
         record: Where to record what requests did; None does not.
 
@@ -57,7 +61,11 @@ def serve(
         app = create_app(state, model_name=model_name)
 
         def load(progress: Progress) -> AsyncEngine:
-            return kept.begin(build_engine(directory, config, tools, progress=progress), state.companions)
+            asked = predictor_named(predictor, directory, config.scheduler, report=state.metrics.segment_over, progress=progress)
+            engine = build_engine(directory, config, tools, predictor=asked, progress=progress)
+            if isinstance(engine.scheduler.predictor, LivePredictor):
+                state.companions.append(engine.scheduler.predictor)
+            return kept.begin(engine, state)
 
         _run(app, state, listener, load, name=model_name, url=_url(host, listener))
 
@@ -70,19 +78,19 @@ class _Kept:
         self._learned = History() if self._file is None else self._file.read()
         self._record, self._lines = record, None if record is None else LineFile(record)
 
-    def begin(self, engine: Engine, companions: list[Companion]) -> AsyncEngine:
-        """Starts an engine that knows what was learned before it, and adds what keeps its files to `companions`."""
+    def begin(self, engine: Engine, state: ServerState) -> AsyncEngine:
+        """Starts an engine that knows what was learned before it, and adds what keeps its files to the state's companions."""
         restore(engine.scheduler, self._learned)
-        if self._lines is None or self._record is None:
-            async_engine = AsyncEngine(engine)
-        else:
+        heard: list[Callable[..., None]] = [state.metrics.request_over]
+        if self._lines is not None and self._record is not None:
             tokenizer = copy.deepcopy(engine.tokenizer) if self._record.with_prompts else None
             recorder = Recorder(self._lines, tokenizer=tokenizer)
-            companions.append(recorder)
-            async_engine = AsyncEngine(engine, on_finished=recorder.take)
+            state.companions.append(recorder)
+            heard.append(recorder.take)
+        async_engine = AsyncEngine(engine, on_finished=lambda prompt, output: [hear(prompt, output) for hear in heard])
         if self._file is not None:
             take = partial(async_engine.ask, lambda engine: history_of(engine.scheduler))
-            companions.append(HistoryKeeper(self._file, take))
+            state.companions.append(HistoryKeeper(self._file, take))
         return async_engine
 
     def close(self) -> None:

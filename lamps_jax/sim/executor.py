@@ -42,7 +42,7 @@ def charge(plan: StepPlan, cost_model: CostModel, *, blocking_swaps: bool = Fals
     contexts = sum([row.position for row in plan.decodes]) + len(plan.decodes)
     contexts += sum(chunk.start + len(chunk.token_ids) for chunk in plan.prefills)
     num_tokens = plan.num_tokens
-    forward_s = cost_model.forward_s(num_tokens, contexts) if num_tokens else 0.0
+    forward_s = cost_model.forward_s(num_tokens, contexts, len(plan.prefills)) if num_tokens else 0.0
     copies_s = cost_model.swap_s(len(plan.swap_outs)) + cost_model.swap_s(len(plan.swap_ins))
     return Charge(forward_s, copies_s, forward_s + copies_s if blocking_swaps else max(forward_s, copies_s))
 

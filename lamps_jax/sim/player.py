@@ -11,7 +11,7 @@ from lamps_jax.engine.engine import ApiRunner, Engine, Executor
 from lamps_jax.engine.events import Event
 from lamps_jax.sched.block_manager import BlockManager
 from lamps_jax.sched.call_history import CallHistory
-from lamps_jax.sched.estimates import HistoryPredictor, Predictor
+from lamps_jax.sched.estimates import Predictor
 from lamps_jax.sched.plan import StepPlan
 from lamps_jax.sched.prefix_index import cost_aware, least_recently_used
 from lamps_jax.sched.request import FinishReason, Request
@@ -20,7 +20,7 @@ from lamps_jax.sim.arrivals import arrivals
 from lamps_jax.sim.content import prompt_ids, token_ids
 from lamps_jax.sim.executor import Submitted, Totals
 from lamps_jax.sim.observer import MAX_SAMPLES, MemoryObserver, ScriptOutcome, TimelineObserver
-from lamps_jax.sim.predictors import NoisyPredictor, OraclePredictor, Unknown, class_means
+from lamps_jax.sim.predictors import PREDICTORS, NoisyPredictor, Told, Unknown, class_means
 from lamps_jax.sim.scripted import ScriptedReader, scripted_sampling, scripted_tool, tool_name
 from lamps_jax.sim.spec import RunSpec
 from lamps_jax.sim.workload import Arrival, Turn, Workload
@@ -196,7 +196,7 @@ class Player:
     def _add(self, index: int, number: int, prompt: list[int]) -> None:
         turn, arrival = self._turns[index][number], self.outcomes[index].arrival
         request_id = f"{index}.{number}"
-        if isinstance(self.predictor, OraclePredictor):
+        if isinstance(self.predictor, Told):
             self.predictor.tell(request_id, turn.segments)
         result_ids = self._private_ids if self.scheduler.memory.prefix_cache else None
         reader = ScriptedReader(turn.segments, self.clock, self.gaps_s, result_ids=result_ids)
@@ -235,7 +235,7 @@ class Player:
         now, turns = self.clock.now_s, self._turns[index]
         request = self._watched.pop(index, None)
         self.timeline.close(index, now)
-        if isinstance(self.predictor, OraclePredictor):
+        if isinstance(self.predictor, Told):
             self.predictor.forget(output.request_id)
         if number + 1 == len(turns):
             outcome.finished_s = now
@@ -274,7 +274,7 @@ def _scheduler(spec: RunSpec, predictor: Predictor) -> TimedScheduler:
     if config.eviction == "cost":
         eviction = cost_aware(machine.cost_model, machine.block_size, config.cache_decay_s)
     blocks = BlockManager(machine.num_blocks, machine.block_size, num_host_blocks=machine.num_host_blocks, eviction=eviction)
-    call_history = CallHistory() if spec.prediction == "history" else Unknown()
+    call_history = CallHistory() if spec.prediction in ("history", "served") else Unknown()
     return TimedScheduler(config, blocks, machine.cost_model, predictor, call_history)
 
 
@@ -284,11 +284,9 @@ def _tools(workload: Workload, sleep: Callable[[float], None]) -> dict[str, Tool
 
 
 def _predictor(spec: RunSpec) -> Predictor:
-    if spec.prediction == "history":
-        return HistoryPredictor()
     if spec.prediction == "class-mean":
         return class_means(spec.workload.scripts[::2])
     if spec.noise:
         durations, lengths = spec.noisy != "lengths", spec.noisy != "durations"
         return NoisyPredictor(spec.noise, seed=spec.seed, durations=durations, lengths=lengths)
-    return OraclePredictor()
+    return PREDICTORS[spec.prediction]()

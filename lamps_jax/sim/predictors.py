@@ -1,10 +1,10 @@
 """What the simulator lets policies know of the scripts that it runs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 
 from lamps_jax.sched.call_history import CallHistory
-from lamps_jax.sched.estimates import HistoryPredictor, Predictor, SeenSegment
+from lamps_jax.sched.estimates import HistoryPredictor, NoPredictor, Predictor, SeenSegment
 from lamps_jax.sched.request import FinishReason, Request, SamplingParams
 from lamps_jax.sched.segments import PredictedSegment
 from lamps_jax.sim.workload import RunBy, Script, Segment
@@ -12,11 +12,8 @@ from lamps_jax.sim.workload import RunBy, Script, Segment
 MIN_DURATION_S, MIN_TOKENS = 1e-9, 1.0
 
 
-class OraclePredictor:
-    """Knows what each request will do.
-
-    Source: both released codes are given the recorded lengths and durations of InferCept's mixture.
-    """
+class Told:
+    """What a predictor is told of each request before it is added."""
 
     def __init__(self) -> None:
         self._scripts: dict[str, tuple[PredictedSegment, ...]] = {}
@@ -32,6 +29,13 @@ class OraclePredictor:
     def altered(self, request_id: str, segments: tuple[PredictedSegment, ...]) -> tuple[PredictedSegment, ...]:
         """What is said of a request of which `segments` is true."""
         return segments
+
+
+class OraclePredictor(Told):
+    """Knows what each request will do.
+
+    Source: both released codes are given the recorded lengths and durations of InferCept's mixture.
+    """
 
     def predict(self, request: Request) -> tuple[PredictedSegment, ...]:
         """The segments that are left."""
@@ -72,6 +76,49 @@ class NoisyPredictor(OraclePredictor):
         return tuple(noisy)
 
 
+class LengthsPredictor(OraclePredictor):
+    """Knows everything but the lengths of outputs, of which it believes what a length predictor has said."""
+
+    def tell(self, request_id: str, segments: Sequence[Segment]) -> None:
+        """As for an oracle, with the predicted lengths."""
+        self._scripts[request_id] = tuple(as_predicted(segment, segment.predicted_tokens) for segment in segments)
+
+
+class ServedPredictor(Told):
+    """What a server with a trained predictor knows: predicted lengths, and all else as requests of the type did it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._history = HistoryPredictor()
+
+    def tell(self, request_id: str, segments: Sequence[Segment]) -> None:
+        """Takes the predicted lengths, and nothing else."""
+        unpredicted = [segment for segment in segments if segment.predicted_tokens is None]
+        if unpredicted:
+            raise ValueError("scripts without predicted lengths have nothing to serve by; use another prediction")
+        self._scripts[request_id] = tuple(PredictedSegment(segment.predicted_tokens or 0.0) for segment in segments)
+
+    def predict(self, request: Request) -> tuple[PredictedSegment, ...]:
+        """What the type does, with the segment's own length."""
+        first, *rest = self._history.predict(request)
+        length = self._scripts[request.request_id][request.num_calls].output_tokens
+        return PredictedSegment(length, first.api_duration_s, first.returned_tokens), *rest
+
+    def observe(self, request: Request, segment: SeenSegment) -> None:
+        """Learns from what the request has done."""
+        self._history.observe(request, segment)
+
+
+PREDICTORS: dict[str, Callable[[], Predictor]] = {
+    "oracle": OraclePredictor,
+    "history": HistoryPredictor,
+    "none": NoPredictor,
+    "lengths": LengthsPredictor,
+    "served": ServedPredictor,
+}
+"""Those that need to know nothing of a run before it."""
+
+
 class Unknown(CallHistory):
     """Durations of tools that are remembered and told to nobody who asks for a mean: the predictor says what is expected."""
 
@@ -101,9 +148,13 @@ class _Frozen:
         """There is nothing to learn."""
 
 
-def as_predicted(segment: Segment) -> PredictedSegment:
-    """A segment of a script, as a prediction that comes true; calls that the client runs end a request."""
-    call = segment.call
+def as_predicted(segment: Segment, output_tokens: float | None = None) -> PredictedSegment:
+    """A segment of a script, as a prediction that comes true; calls that the client runs end a request.
+
+    Args:
+        output_tokens: Its length as somebody predicts it; None for the true one.
+    """
+    call, length = segment.call, segment.num_generated_tokens if output_tokens is None else output_tokens
     if call is None or call.run_by is RunBy.CLIENT:
-        return PredictedSegment(segment.num_generated_tokens)
-    return PredictedSegment(segment.num_generated_tokens, call.duration_s, call.num_returned_tokens)
+        return PredictedSegment(length)
+    return PredictedSegment(length, call.duration_s, call.num_returned_tokens)

@@ -143,5 +143,6 @@ def scaled(script: Script, *, tokens: float = 1.0, durations: float = 1.0) -> Sc
                 num_kept_tokens=None if kept is None else min(context, times(kept, min(1, kept))),
             )
             context = context_after(context, call)
-        segments.append(Segment(num_generated, call))
+        predicted = segment.predicted_tokens
+        segments.append(Segment(num_generated, call, None if predicted is None else predicted * tokens))
     return replace(script, prompt=prompt, segments=tuple(segments))

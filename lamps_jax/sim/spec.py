@@ -1,14 +1,14 @@
 """What is to be simulated."""
 
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from lamps_jax.config import SchedulerConfig
 from lamps_jax.metrics import Objectives
 from lamps_jax.sim.hardware import Hardware
 from lamps_jax.sim.workload import Workload
 
-Prediction = Literal["oracle", "class-mean", "history"]
+Prediction = Literal["oracle", "class-mean", "history", "none", "lengths", "served"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,9 @@ class RunSpec:
         arrivals: "poisson", "gamma" or "trace".
         cv: Of the gaps of gamma arrivals.
         burst_at_start: LAMPS's and InferCept's protocol; see `sim.arrivals`.
-        prediction: What policies know: "oracle", "class-mean" (of scripts that do not arrive) or "history" (learned).
+        prediction: What policies know: "oracle", "class-mean" (of scripts that do not arrive), "history" (learned), "none"; where
+            the scripts have predicted lengths, "lengths" (those, and everything else that is true) or "served" (those, and
+            everything else learned, as when a trained predictor serves).
         noise: Deviation of the oracle's normal errors, as a share of what is true.
         noisy: What has them.
         blocking_swaps: Whether copies hold up steps, as in the papers' equation for swapping, and do not hide behind them.
@@ -68,8 +70,8 @@ class RunSpec:
     record: Record = field(default_factory=Record)
 
     def __post_init__(self) -> None:
-        if self.prediction not in ("oracle", "class-mean", "history"):
-            raise ValueError(f"unknown prediction {self.prediction!r}; use oracle, class-mean or history")
+        if self.prediction not in (known := get_args(Prediction)):
+            raise ValueError(f"unknown prediction {self.prediction!r}; use {', '.join(known)}")
         if self.noise and self.prediction != "oracle":
             raise ValueError(f"only an oracle can be given noise, got noise {self.noise} with prediction {self.prediction}")
 

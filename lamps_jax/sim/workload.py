@@ -65,10 +65,15 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Tokens that the model generates, and the call that they end in; None where they end the request."""
+    """Tokens that the model generates, and the call that they end in; None where they end the request.
+
+    Attributes:
+        predicted_tokens: How many a length predictor expects before they begin; None where none was asked.
+    """
 
     num_generated_tokens: int
     call: Call | None = None
+    predicted_tokens: float | None = None
 
     def __post_init__(self) -> None:
         _check_count("num_generated_tokens", self.num_generated_tokens, least=1)

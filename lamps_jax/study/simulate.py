@@ -51,7 +51,9 @@ def simulate(
     ] = False,
     prediction: Annotated[
         str,
-        typer.Option(help="What policies know ahead: 'oracle', 'class-mean' (other requests of the type), 'history' (learned)."),
+        typer.Option(
+            help="What policies know: 'oracle', 'class-mean' (of other requests of the type), 'history' (learned), 'none'."
+        ),
     ] = "oracle",
     noise: Annotated[float, typer.Option(help="Deviation of normal errors of the oracle, as a share: 0.1 is 10 %.")] = 0.0,
     arrivals: Annotated[str, typer.Option(help="'poisson', 'gamma' (see --cv) or 'trace'.")] = "poisson",

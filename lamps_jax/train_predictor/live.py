@@ -7,17 +7,17 @@ that came meanwhile, and takes the place of the first one as soon as it is there
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-from lamps_jax.sched.estimates import HistoryPredictor, SeenSegment
+from lamps_jax.sched.estimates import HistoryPredictor, RememberedSegments, SeenSegment
 from lamps_jax.sched.request import Request
 from lamps_jax.sched.segments import PredictedSegment
 from lamps_jax.train_predictor.lengths import POINT_ESTIMATES
-from lamps_jax.train_predictor.predict import LARGEST_BATCH, LengthPredictor
+from lamps_jax.train_predictor.predict import BATCH_SIZES, LengthPredictor
 
 logger = logging.getLogger(__name__)
 
@@ -95,6 +95,14 @@ class LivePredictor:
         """Drops what is known of a request that has ended."""
         self._known.pop(request_id, None)
 
+    def remembered(self) -> list[RememberedSegments]:
+        """All that was learned of types of requests."""
+        return self._history.remembered()
+
+    def restore(self, remembered: Iterable[RememberedSegments]) -> None:
+        """Begins with what another predictor remembered."""
+        self._history.restore(remembered)
+
     def arrived(self) -> list[str]:
         """The requests of which something was predicted since this was last asked; `predict` now says it."""
         request_ids = []
@@ -117,7 +125,7 @@ class LivePredictor:
                 self._changed.wait_for(lambda: self._asked or self._stopping)
                 if self._stopping:
                     return
-                batch = [self._asked.popleft() for _ in range(min(len(self._asked), LARGEST_BATCH))]
+                batch = [self._asked.popleft() for _ in range(min(len(self._asked), BATCH_SIZES[-1]))]
             try:
                 tokens = self._point(self._lengths.bins, self._probabilities(batch))
             except Exception:  # a request without its own estimate is served all the same

@@ -5,7 +5,7 @@ says what the bins are and how texts are cut.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,15 +19,19 @@ from jaxtyping import Float, Int
 from lamps_jax.models.opt import OPTConfig
 from lamps_jax.models.tokenizer import Tokenizer
 from lamps_jax.models.weights import CheckpointError, Parameters, abstract_parameters, bind
-from lamps_jax.train_predictor.data import Side, bucket_of, pad
+from lamps_jax.train_predictor.batches import pad
+from lamps_jax.train_predictor.data import Side
 from lamps_jax.train_predictor.lengths import Bins
 from lamps_jax.train_predictor.model import LengthClassifier, load_classifier, read_opt_config, save_classifier
 
 DESCRIPTION = "predictor.json"
 FORMAT = 1
 
-LARGEST_BATCH = 32
-"""Texts that are computed at once."""
+BATCH_SIZES = (1, 8, 32)
+"""Texts that are computed at once: few sizes, so that there are few programs."""
+
+SHORTEST = 32
+"""Tokens of the shortest padded text; the others are twice as long, and twice again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +108,7 @@ class LengthPredictor:
     def probabilities(self, rows: Sequence[Sequence[int] | Int[np.ndarray, " length"]]) -> Float[np.ndarray, "n bins"]:
         """The distribution over the bins for each row of tokens; long rows are cut as they were in training.
 
-        Rows are computed in batches of up to `LARGEST_BATCH` of similar length; a shape of batch is compiled when it first comes.
+        Rows are computed in batches of similar length, of one of `BATCH_SIZES`; a shape of batch is compiled when it first comes.
 
         Raises:
             ValueError: If a row is empty.
@@ -115,24 +119,28 @@ class LengthPredictor:
         short = [np.asarray(row[-limit:] if cut == "left" else row[:limit], np.int32) for row in rows]
         result = np.zeros((len(short), self.bins.count), np.float32)
         order = sorted(range(len(short)), key=lambda place: len(short[place]))
-        for start in range(0, len(order), LARGEST_BATCH):
-            places = order[start : start + LARGEST_BATCH]
+        for start in range(0, len(order), BATCH_SIZES[-1]):
+            places = order[start : start + BATCH_SIZES[-1]]
             chosen = [short[place] for place in places]
-            shape = (1 << (len(chosen) - 1).bit_length(), min(bucket_of(max(map(len, chosen))), limit))
+            size = next(size for size in BATCH_SIZES if size >= len(chosen))
+            shape = (size, min(_padded_length(len(chosen[-1])), limit))
             result[places] = np.asarray(self._run(self._parameters, *pad(chosen, shape, "right")))[: len(chosen)]
         return result
 
-    def warm_up(self, max_length: int | None = None, *, batch: int = 1) -> None:
-        """Compiles what batches of up to `batch` texts of up to `max_length` tokens need."""
-        most, size = min(max_length or self.description.max_length, self.description.max_length), 1
-        while size <= batch:
-            length = bucket_of(1)
-            while True:
-                self.probabilities([[0] * min(length, most)] * size)
-                if length >= most:
-                    break
-                length = bucket_of(length + 1)
-            size *= 2
+    def warm_up(self, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
+        """Compiles all that `probabilities` will need."""
+        lengths, most = [SHORTEST], self.description.max_length
+        while lengths[-1] < most:
+            lengths.append(2 * lengths[-1])
+        shapes = [(size, min(length, most)) for size in BATCH_SIZES for length in lengths]
+        for done, (size, length) in enumerate(shapes):
+            progress(done, len(shapes))
+            self.probabilities([[0] * length] * size)
+        progress(len(shapes), len(shapes))
+
+
+def _padded_length(length: int) -> int:
+    return max(SHORTEST, 1 << (length - 1).bit_length())
 
 
 def _read_description(directory: Path) -> Description:

@@ -5,17 +5,18 @@
         {"text": "…", "tool": null}]}
 
 A segment is what the model wrote up to a call, or up to the end. Its length is `num_tokens`, or that of `text`. A server that
-does not record texts gives lengths alone, with ``"prompt": null``: from these one learns how long requests of a type are, not
-what a prompt says of it.
+does not record texts gives lengths alone, with ``"prompt": null`` and the prompt's length as `prompt_tokens`: from these one
+learns by history how long requests of a type are, not what a prompt says of it. What is unknown is null or left out.
 """
 
 import gzip
 import json
 import math
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any, Literal, TextIO, cast
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +28,11 @@ class Segment:
         num_tokens: How many tokens that was, for the model that wrote it; None if nobody has counted.
         tool: What it called; None: the segment ended the conversation.
         api_duration_s: From the call to its return; None if unknown.
-        returned_text: What the call gave back.
+        returned_text: What the call gave back, which the next segment has in its context.
         returned_tokens: How many tokens that was; None if nobody has counted.
+
+    Raises:
+        ValueError: If it has neither `text` nor `num_tokens`, its tool has no name, or a number is negative or not finite.
     """
 
     text: str | None = None
@@ -41,10 +45,10 @@ class Segment:
     def __post_init__(self) -> None:
         if self.text is None and self.num_tokens is None:
             raise ValueError("text or num_tokens must say how long the segment is; it has neither")
+        if self.tool == "":
+            raise ValueError("tool must be a name, got ''; leave it out where the model ended")
         for name in ("num_tokens", "returned_tokens", "api_duration_s"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value < math.inf:
-                raise ValueError(f"{name} must be 0 or more and finite, got {value}")
+            _check_not_negative(name, getattr(self, name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +56,13 @@ class Conversation:
     """A prompt and all that a model did with it.
 
     Attributes:
-        prompt: None if it was not recorded.
-        prompt_tokens: How many tokens it has; None if nobody has counted.
+        prompt: None if it was not recorded; such a conversation teaches lengths by history, not by text.
+        segments: At least one; all but the last end in calls, the last may: then its return was not recorded.
+        id: "" if it has no name.
+        prompt_tokens: How many tokens the prompt has; None if nobody has counted.
+
+    Raises:
+        ValueError: If `segments` are none, one but the last has no tool, or `prompt_tokens` is negative.
     """
 
     prompt: str | None
@@ -64,8 +73,13 @@ class Conversation:
     def __post_init__(self) -> None:
         if not self.segments:
             raise ValueError("segments must hold at least one segment, got none")
-        if any(segment.tool is None for segment in self.segments[:-1]):
-            raise ValueError("tool must be named in all segments but the last, since they end in calls")
+        for place, segment in enumerate(self.segments[:-1]):
+            if segment.tool is None:
+                raise ValueError(
+                    f"segments[{place}].tool must be a name, got None: segments before the last end in calls; "
+                    "name what was called, or make two conversations of it"
+                )
+        _check_not_negative("prompt_tokens", self.prompt_tokens)
 
 
 SEGMENT_FIELDS: dict[str, tuple[type, ...]] = {
@@ -93,26 +107,30 @@ def read_conversations(path: Path) -> list[Conversation]:
 
 
 def write_conversations(path: Path, conversations: Iterable[Conversation]) -> None:
-    """Writes conversations as JSON lines; what is unknown is left out."""
+    """Writes conversations as JSON lines, compressed if `path` ends in ``.gz``; what is unknown is left out."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8") as file:
+    with _open(path, "wt") as file:
         for conversation in conversations:
-            record = {name: getattr(conversation, name) for name in CONVERSATION_FIELDS}
+            record = {name: getattr(conversation, name) for name in CONVERSATION_FIELDS} | {"id": conversation.id or None}
             segments = [{name: getattr(segment, name) for name in SEGMENT_FIELDS} for segment in conversation.segments]
-            lines = {**_known(record), "segments": [_known(segment) for segment in segments]}
-            file.write(json.dumps(lines, ensure_ascii=False) + "\n")
+            line = {**_known(record), "segments": [_known(segment) for segment in segments]}
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
 def open_text(path: Path) -> TextIO:
     """A file of text, compressed or not.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If there is none. What is no text shows when it is read, as one of `UNREADABLE`.
     """
     try:
-        return cast(TextIO, gzip.open(path, "rt", encoding="utf-8")) if path.suffix == ".gz" else path.open(encoding="utf-8")
+        return _open(path, "rt")
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+UNREADABLE = (OSError, EOFError, zlib.error, UnicodeDecodeError)
+"""What reading raises if a file is not text in UTF-8, or its compression is broken."""
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -131,9 +149,9 @@ def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 except json.JSONDecodeError as error:
                     raise ValueError(f"{path}, line {number}: no JSON ({error}); is the line cut short?") from None
                 if not isinstance(record, dict):
-                    raise ValueError(f"{path}, line {number}: must be a JSON object, got {line.strip()[:40]!r}")
+                    raise ValueError(f"{path}, line {number}: must be a JSON object, got {shown(record)}")
                 yield number, record
-        except (OSError, EOFError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise ValueError(f"cannot read {path}: {error}") from error
 
 
@@ -143,31 +161,62 @@ def from_record(path: Path, number: int, record: dict[str, Any]) -> Conversation
     Raises:
         ValueError: If it does not say one; the error names `path`, the line `number` and the field.
     """
-    where = f"{path}, line {number}"
+    return conversation_of(f"{path}, line {number}", record)
+
+
+def conversation_of(where: str, record: dict[str, Any]) -> Conversation:
+    """The conversation that a record says; fields of other names are left alone.
+
+    Raises:
+        ValueError: If it does not say one; the error begins with `where` and names the field.
+    """
     segments = record.get("segments")
     if not isinstance(segments, list):
-        raise ValueError(f"{where}: segments must be a list, got {segments!r}")
-    for place, segment in enumerate(segments):
-        if not isinstance(segment, dict):
-            raise ValueError(f"{where}: segments[{place}] must be an object, got {segment!r}")
+        raise ValueError(f"{where}: segments must be a list of objects, got {shown(segments)}; give what the model wrote")
+    made = tuple(_segment(f"{where}: segments[{place}]", segment) for place, segment in enumerate(segments))
     try:
-        made = tuple(Segment(**_fields(segment, SEGMENT_FIELDS, f"segments[{place}].")) for place, segment in enumerate(segments))
-        return Conversation(**{"prompt": None, **_fields(record, CONVERSATION_FIELDS, "")}, segments=made)
+        return Conversation(**{"prompt": None, **_fields(record, CONVERSATION_FIELDS)}, segments=made)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
 
 
-def _fields(record: dict[str, Any], wanted: dict[str, tuple[type, ...]], prefix: str) -> dict[str, Any]:
+def shown(value: object) -> str:
+    """A value as an error shows it: its beginning."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _segment(where: str, record: object) -> Segment:
+    if not isinstance(record, dict):
+        raise ValueError(f"{where} must be an object, got {shown(record)}; give text or num_tokens in it")
+    try:
+        return Segment(**_fields(record, SEGMENT_FIELDS))
+    except ValueError as error:
+        raise ValueError(f"{where}.{error}") from None
+
+
+def _fields(record: dict[str, Any], wanted: dict[str, tuple[type, ...]]) -> dict[str, Any]:
     values = {}
     for name, types in wanted.items():
         value = record.get(name)
         if value is None:
             continue
         if not isinstance(value, types) or isinstance(value, bool):
-            raise ValueError(f"{prefix}{name} must be {TYPE_NAMES[types[-1]]}, got {value!r}")
+            raise ValueError(f"{name} must be {TYPE_NAMES[types[-1]]}, got {shown(value)}; leave it out if it is unknown")
         values[name] = value
     return values
 
 
+def _check_not_negative(name: str, value: float | None) -> None:
+    if value is not None and not 0 <= value < math.inf:
+        raise ValueError(f"{name} must be 0 or more and finite, got {value}; leave it out if it is unknown")
+
+
 def _known(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None and value != ""}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _open(path: Path, mode: Literal["rt", "wt"]) -> TextIO:
+    if path.suffix == ".gz":
+        return cast(TextIO, gzip.open(path, mode, encoding="utf-8"))
+    return cast(TextIO, path.open(mode, encoding="utf-8"))

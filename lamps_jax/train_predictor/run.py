@@ -16,8 +16,9 @@ from lamps_jax.models.opt import OPTConfig
 from lamps_jax.models.tokenizer import Tokenizer
 from lamps_jax.models.weights import CheckpointError
 from lamps_jax.train_predictor.baselines import BASELINES
+from lamps_jax.train_predictor.batches import Batches
 from lamps_jax.train_predictor.config import DataConfig, PredictorConfig, TrainingConfig
-from lamps_jax.train_predictor.data import Batches, Examples, Tokenize, check_disjoint, split, tokenised
+from lamps_jax.train_predictor.data import Examples, Tokenize, check_disjoint, split, tokenised
 from lamps_jax.train_predictor.evaluate import report
 from lamps_jax.train_predictor.figures import write_figures
 from lamps_jax.train_predictor.lengths import Bins

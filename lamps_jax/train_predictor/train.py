@@ -21,8 +21,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lamps_jax.models.opt import OPTConfig
 from lamps_jax.models.weights import Parameters, abstract_parameters, bind, initial_parameters
+from lamps_jax.train_predictor.batches import Batch, Batches
 from lamps_jax.train_predictor.config import OptimisationConfig, PredictorConfig
-from lamps_jax.train_predictor.data import Batch, Batches
 from lamps_jax.train_predictor.log import TrainingLog
 from lamps_jax.train_predictor.loss import Loss, cross_entropy, ranked_probability_score
 from lamps_jax.train_predictor.model import (

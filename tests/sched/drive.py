@@ -8,6 +8,7 @@ from typing import Any
 from lamps_jax.config import SchedulerConfig
 from lamps_jax.sched.block_manager import BlockManager
 from lamps_jax.sched.cost_model import CostModel
+from lamps_jax.sched.estimates import Predictor
 from lamps_jax.sched.plan import StepResult
 from lamps_jax.sched.request import FinishReason, Request, SamplingParams
 from lamps_jax.sched.scheduler import Scheduler
@@ -22,12 +23,13 @@ def make_scheduler(
     block_size: int = 4,
     num_host_blocks: int = 0,
     cost_model: CostModel | None = None,
+    predictor: Predictor | None = None,
     **limits: Any,
 ) -> Scheduler:
     """Without a prefix index unless asked for, so that what is freed is gone."""
     config = {"token_budget": 16, "max_chunk_tokens": 8, "max_num_seqs": 4, "max_model_len": 32, "prefix_cache": False} | limits
     blocks = BlockManager(num_blocks, block_size, num_host_blocks=num_host_blocks)
-    return Scheduler(SchedulerConfig(**config), blocks, cost_model)
+    return Scheduler(SchedulerConfig(**config), blocks, cost_model, predictor)
 
 
 def make_request(request_id: str, num_tokens: int, *, max_tokens: int | None = None) -> Request:

@@ -78,7 +78,7 @@ def test_a_request_is_recorded_as_segments_with_the_calls_between_them(tmp_path:
 def test_no_text_is_recorded_unless_it_is_asked_for(tmp_path: Path) -> None:
     record(tmp_path / "r", "What is 48*37?", "Hello")
     content = (tmp_path / "r").read_text()
-    assert not any(text in content for text in ("48", "1776", "Hello", "text"))
+    assert not any(text in content for text in ("48*37", "It is", "Hello", "text"))
 
 
 def test_texts_in_a_row_are_what_the_model_has_read(tmp_path: Path) -> None:

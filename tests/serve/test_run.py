@@ -40,7 +40,7 @@ def test_the_port_answers_while_the_model_loads_and_a_signal_ends_it(monkeypatch
     loaded, engine, port = threading.Event(), make_engine(), free_port()
     seen: list[int] = []
 
-    def build_engine(directory, config, tools, *, progress):
+    def build_engine(directory, config, tools, *, predictor, progress):
         progress("compiling", 1, 2)
         assert loaded.wait(5.0)
         return engine
@@ -81,7 +81,7 @@ from lamps_jax.serve import run
 from lamps_jax.serve.record import RecordConfig
 from tests.fakes import make_engine
 port, folder = int(sys.argv[1]), Path(sys.argv[2])
-run.build_engine = lambda directory, config, tools, *, progress: make_engine()
+run.build_engine = lambda directory, config, tools, *, predictor, progress: make_engine()
 record = RecordConfig(folder / "record", with_prompts=True)
 run.serve(
     folder, EngineConfig(), (), model_name="toy", host="127.0.0.1", port=port, history=folder / "history", record=record

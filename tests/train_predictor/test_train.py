@@ -13,8 +13,9 @@ import pytest
 
 from lamps_jax.models.opt import OPTConfig
 from lamps_jax.models.weights import Parameters
+from lamps_jax.train_predictor.batches import Batches
 from lamps_jax.train_predictor.config import OptimisationConfig, PredictorConfig
-from lamps_jax.train_predictor.data import Batches, Examples
+from lamps_jax.train_predictor.data import Examples
 from lamps_jax.train_predictor.train import NanLossError, Trainer, learning_rates, train
 
 SHAPE = OPTConfig(
