@@ -5,6 +5,9 @@
 *Accuracy.* Predictors of several sizes, with bins of several widths, are trained on conversations of the embedded model's own
 workload, and judged on conversations whose numbers, names and dates none of them has seen.
 
+*Real text.* Where logs of mini-swe-agent are at hand (``--text``), a predictor is trained on them too: few conversations, of one
+agent.
+
 *Worth.* The same conversations become the scripts of a simulation on an A100 with GPT-J-6B: prompts, outputs and results with
 their true lengths times `TOKEN_SCALE`, and calls that last as tools of their kind do. Every system has the same arrivals. `lamps`
 is given everything (`oracle`), lengths from a trained predictor and all else true (`lengths`), lengths from it and all else
@@ -49,6 +52,8 @@ SIZES = {"small": (48, 1), "medium": (96, 2), "large": (192, 4)}
 
 DEFAULT = ("medium", 2)
 
+REAL_TEXT = Path(__file__).parents[2] / "shared/data/text/miniswe_agent_calls.jsonl.gz"
+
 TOKEN_SCALE = 12
 """Times the true lengths, so that a context of the embedded model becomes one of GPT-J's."""
 
@@ -75,21 +80,43 @@ def make_conversations(count: int, *, held_out: bool) -> list[Conversation]:
     return [from_record(Path("generated"), number, record) for number, record in enumerate(records, 1)]
 
 
-def train_one(size: str, width: int, data: Sequence[Path], out: Path, epochs: int) -> dict[str, Any]:
-    """Trains a predictor; gives its report."""
+def train_one(size: str, width: int, data: DataConfig, out: Path, *, epochs: int, longest: int) -> dict[str, Any]:
+    """Trains a predictor; gives its report.
+
+    Args:
+        longest: Tokens that the bins cover.
+    """
     hidden_size, num_layers = SIZES[size]
-    config = TrainingConfig(
-        DataConfig(train=(data[0],), test=(data[1],), max_length=512),
-        PredictorConfig(
-            tokenizer=EMBEDDED_MODEL,
-            hidden_size=hidden_size,
-            num_layers=num_layers,
-            bin_width_tokens=width,
-            num_bins=math.ceil(100 / width),
-        ),
-        OptimisationConfig(epochs=epochs, learning_rate=2e-3, patience=2),
+    predictor = PredictorConfig(
+        tokenizer=EMBEDDED_MODEL,
+        hidden_size=hidden_size,
+        num_layers=num_layers,
+        bin_width_tokens=width,
+        num_bins=math.ceil(longest / width),
     )
-    return run_training(config, out)
+    return run_training(TrainingConfig(data, predictor, OptimisationConfig(epochs=epochs, learning_rate=2e-3, patience=2)), out)
+
+
+def real_text(text: Path, out: Path) -> list[dict[str, Any]]:
+    """What a predictor and the baselines make of real logs; nothing where there are none."""
+    if not text.exists():
+        print(f"no real text: {text} is absent")
+        return []
+    report = train_one("medium", 20, DataConfig((text,), max_length=512), out, epochs=15, longest=1000)
+    counts = {name: report[name] for name in ("num_train", "num_validation", "num_examples")}
+    return [
+        {"what": "real text", "predictor": name, **counts, **judgement_of(judged)}
+        for name, judged in report["predictors"].items()
+    ]
+
+
+def judgement_of(judged: dict[str, Any]) -> dict[str, Any]:
+    """What is kept of what a report says of a predictor."""
+    by_mean = judged["estimates"]["mean"]
+    return {
+        "exact": judged["accuracy_0_bins"], "within_one": judged["accuracy_1_bins"], "ece": judged["ece"],
+        "nll_nats": judged["nll_nats"], "mae_tokens": by_mean["mae_tokens"], "kendall_tau": by_mean["kendall_tau"],
+    }  # fmt: skip
 
 
 def tokens_of(held: list[Conversation], tokenizer: Tokenizer) -> Texts:
@@ -194,6 +221,19 @@ def accuracy_table(runs: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def real_table(runs: Sequence[dict[str, Any]]) -> str:
+    """Markdown: a predictor and baselines on real logs."""
+    lines = [
+        "| predictor | exact bin, % | within a bin, % | NLL, nats | MAE, tokens | Kendall τ |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for run in (run for run in runs if run["what"] == "real text"):
+        tau = "–" if run["kendall_tau"] is None else f"{run['kendall_tau']:.3f}"
+        shares = f"{100 * run['exact']:.1f} | {100 * run['within_one']:.1f} | {run['nll_nats']:.2f}"
+        lines.append(f"| {run['predictor']} | {shares} | {run['mae_tokens']:.1f} | {tau} |")
+    return "\n".join(lines)
+
+
 def worth_table(runs: Sequence[dict[str, Any]]) -> str:
     """Markdown: latency of each system, and against InferCept."""
     worth = [run for run in runs if run["what"] == "worth"]
@@ -213,6 +253,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/prediction.json"), help="where to write the results")
     parser.add_argument("--conversations", type=int, default=6000, help="to train on")
     parser.add_argument("--epochs", type=int, default=4, help="of each training")
+    parser.add_argument("--text", type=Path, default=REAL_TEXT, help="logs of mini-swe-agent; left out where they are absent")
     parser.add_argument("--rate", type=float, default=6.0, help="requests a second in the simulations")
     parser.add_argument("--window", type=float, default=600.0, help="seconds in which they arrive")
     parser.add_argument("--seeds", type=int, default=5, help="of the arrivals")
@@ -220,14 +261,16 @@ def main() -> None:
     tokenizer, runs = Tokenizer.from_directory(EMBEDDED_MODEL), list[dict[str, Any]]()
     held = make_conversations(max(1000, arguments.conversations // 4), held_out=True)
     with tempfile.TemporaryDirectory() as folder, terminal.progress_bar() as progress:
-        data = Path(folder) / "train.jsonl", Path(folder) / "test.jsonl"
-        write_conversations(data[0], make_conversations(arguments.conversations, held_out=False))
-        write_conversations(data[1], held)
+        data = DataConfig((Path(folder) / "train.jsonl",), test=(Path(folder) / "test.jsonl",), max_length=512)
+        write_conversations(data.train[0], make_conversations(arguments.conversations, held_out=False))
+        write_conversations(data.test[0], held)
         cases = [(size, DEFAULT[1]) for size in SIZES] + [(DEFAULT[0], width) for width in WIDTHS if width != DEFAULT[1]]
         for done, (size, width) in enumerate(cases):
             progress("training", done, len(cases))
             out = Path(folder) / f"{size}-{width}"
-            runs.append(accuracy_of(size, width, train_one(size, width, data, out, arguments.epochs), out))
+            report = train_one(size, width, data, out, epochs=arguments.epochs, longest=100)
+            runs.append(accuracy_of(size, width, report, out))
+        runs += real_text(arguments.text, Path(folder) / "real")
         texts = tokens_of(held, tokenizer)
         predictor = LengthPredictor.from_directory(Path(folder) / f"{DEFAULT[0]}-{DEFAULT[1]}")
         predicted = predicted_lengths(predictor, texts, tokenizer)
@@ -236,7 +279,7 @@ def main() -> None:
         results = simulate_all(specs, progress=lambda done, total: progress("simulating", done, total))
     for number, (label, each) in enumerate(systems.items()):
         runs.append(summary_of(label, results[number * len(each) : (number + 1) * len(each)]))
-    print(accuracy_table(runs), worth_table(runs), sep="\n\n")
+    print(accuracy_table(runs), real_table(runs), worth_table(runs), sep="\n\n")
     write_document(arguments.out, "prediction", runs)
 
 
@@ -246,9 +289,7 @@ def accuracy_of(size: str, width: int, report: dict[str, Any], out: Path) -> dic
     weights = (out / "model.safetensors").stat().st_size // np.dtype(np.float32).itemsize
     return {
         "what": "accuracy", "size": size, "parameters": int(weights), "bin_width_tokens": width,
-        "exact": judged["accuracy_0_bins"], "within_one": judged["accuracy_1_bins"], "ece": judged["ece"],
-        "mae_tokens": judged["estimates"]["mean"]["mae_tokens"], "kendall_tau": judged["estimates"]["mean"]["kendall_tau"],
-        "latency_ms": judged["latency_ms"],
+        "latency_ms": judged["latency_ms"], **judgement_of(judged),
     }  # fmt: skip
 
 
