@@ -104,10 +104,8 @@ def real_text(text: Path, out: Path) -> list[dict[str, Any]]:
         return []
     report = train_one("medium", 20, DataConfig((text,), max_length=512), out, epochs=15, longest=1000)
     counts = {name: report[name] for name in ("num_train", "num_validation", "num_examples")}
-    return [
-        {"what": "real text", "predictor": name, **counts, **judgement_of(judged)}
-        for name, judged in report["predictors"].items()
-    ]
+    judged = {name: judgement_of(each) for name, each in report["predictors"].items()}
+    return [{"what": "real text", "predictor": name, **counts, **each} for name, each in judged.items()]
 
 
 def judgement_of(judged: dict[str, Any]) -> dict[str, Any]:
