@@ -252,7 +252,7 @@ def main() -> None:
     parser.add_argument("--conversations", type=int, default=6000, help="to train on")
     parser.add_argument("--epochs", type=int, default=4, help="of each training")
     parser.add_argument("--text", type=Path, default=REAL_TEXT, help="logs of mini-swe-agent; left out where they are absent")
-    parser.add_argument("--rate", type=float, default=6.0, help="requests a second in the simulations")
+    parser.add_argument("--rate", type=float, default=4.0, help="requests a second in the simulations")
     parser.add_argument("--window", type=float, default=600.0, help="seconds in which they arrive")
     parser.add_argument("--seeds", type=int, default=5, help="of the arrivals")
     arguments = parser.parse_args()

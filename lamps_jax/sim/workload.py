@@ -8,7 +8,7 @@ a new request whose prompt begins with the old one's tokens). `Script.turns` giv
 import enum
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 class RunBy(enum.Enum):
@@ -190,7 +190,7 @@ class Script:
             context += segment.num_generated_tokens
             call = segment.call
             if call is None or call.run_by is RunBy.CLIENT:
-                turns.append(Turn(wait_s, kept, added, (*sent, Segment(segment.num_generated_tokens)), call))
+                turns.append(Turn(wait_s, kept, added, (*sent, replace(segment, call=None)), call))
                 sent = []
             else:
                 sent.append(segment)

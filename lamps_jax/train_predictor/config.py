@@ -12,8 +12,6 @@ from typing import Any, Literal
 from lamps_jax.train_predictor.data import Side
 from lamps_jax.train_predictor.lengths import Bins
 
-DTYPES = ("float32", "bfloat16")
-
 
 @dataclass(frozen=True, slots=True)
 class DataConfig:
@@ -46,6 +44,7 @@ class DataConfig:
         _check(0 < self.test_share < 1, "test_share", "between 0 and 1", self.test_share)
         _check(0 < self.validation_share < 1, "validation_share", "between 0 and 1", self.validation_share)
         _check(self.max_length >= 1, "max_length", "at least 1", self.max_length)
+        _check(self.seed >= 0, "seed", "0 or more", self.seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +72,12 @@ class PredictorConfig:
 
     def __post_init__(self) -> None:
         _check(self.base is not None or self.tokenizer is not None, "tokenizer", "a directory where there is no base", None)
+        for name in ("hidden_size", "num_layers", "num_heads"):
+            _check(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+        divides = self.hidden_size % self.num_heads == 0
+        _check(divides, "num_heads", f"a divisor of hidden_size ({self.hidden_size})", self.num_heads)
         _check(self.lora_rank >= 0, "lora_rank", "0 (off) or more", self.lora_rank)
+        _check(0 < self.lora_alpha < math.inf, "lora_alpha", "positive", self.lora_alpha)
         _check(0 <= self.lora_dropout < 1, "lora_dropout", "between 0 and 1", self.lora_dropout)
         _check(
             not self.lora_rank or self.base is not None,
@@ -129,6 +133,8 @@ class OptimisationConfig:
         )
         _check(0 < self.learning_rate < math.inf, "learning_rate", "positive", self.learning_rate)
         _check(0 <= self.warmup_share < 1, "warmup_share", "between 0 and 1", self.warmup_share)
+        _check(0 <= self.weight_decay < math.inf, "weight_decay", "0 or more", self.weight_decay)
+        _check(self.clip_norm > 0, "clip_norm", "positive", self.clip_norm)
         _check(0 <= self.label_smoothing < 1, "label_smoothing", "between 0 and 1", self.label_smoothing)
         smooths_ordinal = self.loss == "ordinal" and self.label_smoothing > 0
         _check(not smooths_ordinal, "label_smoothing", "0 with the ordinal loss, which is smooth already", self.label_smoothing)
@@ -195,12 +201,15 @@ def _converted(wanted: Any, value: Any, relative_to: Path) -> Any:
     origin, arguments = typing.get_origin(wanted), typing.get_args(wanted)
     if origin is types.UnionType:
         wanted = arguments[0]
-    if wanted is Path or (origin is tuple and Path in arguments):
+    if wanted is Path:
+        if not isinstance(value, str):
+            raise ValueError("a path")
+        return (relative_to / value).resolve()
+    if origin is tuple:
         paths = [value] if isinstance(value, str) else value
         if not isinstance(paths, list) or not all(isinstance(each, str) for each in paths):
-            raise ValueError("a path" if wanted is Path else "a list of paths")
-        resolved = tuple((relative_to / each).resolve() for each in paths)
-        return resolved[0] if wanted is Path else resolved
+            raise ValueError("a list of paths")
+        return tuple((relative_to / each).resolve() for each in paths)
     if origin is Literal:
         if value not in arguments:
             raise ValueError(" or ".join(map(repr, arguments)))

@@ -99,12 +99,12 @@ def check_disjoint(train: Sequence[Conversation], test: Sequence[Conversation]) 
     Raises:
         ValueError: If a prompt is in both.
     """
-    seen = {_group(conversation) for conversation in train}
-    leaked = [conversation for conversation in test if _group(conversation) in seen]
+    seen = {conversation.prompt for conversation in train}
+    leaked = [each.prompt for each in test if each.prompt is not None and each.prompt in seen]
     if leaked:
-        named = repr(leaked[0].prompt[:60] if leaked[0].prompt else leaked[0].id)
         raise ValueError(
-            f"{len(leaked)} conversations of the test data are in the training data too, the first is {named}; remove them"
+            f"{len(leaked)} conversations of the test data are in the training data too, the first is {leaked[0][:60]!r}; "
+            "remove them"
         )
 
 
@@ -195,10 +195,10 @@ def _tokenise(
     for start in range(0, len(examples), TEXTS_AT_ONCE):
         progress("tokenising", start, len(examples))
         some = examples[start : start + TEXTS_AT_ONCE]
-        for token_ids in tokenize([example.text for example in some]):
+        for token_ids in tokenize([_encodable(example.text) for example in some]):
             num_truncated += len(token_ids) > max_length
             rows.append(np.asarray(token_ids[-max_length:] if cut == "left" else token_ids[:max_length], np.int32))
-        counted = lengths_by([example.written or "" for example in some])
+        counted = lengths_by([_encodable(example.written or "") for example in some])
         lengths += [
             len(token_ids) if example.length is None else example.length for example, token_ids in zip(some, counted, strict=True)
         ]
@@ -212,6 +212,11 @@ def _tokenise(
         tuple(example.key for example in examples),
         num_truncated,
     )
+
+
+def _encodable(text: str) -> str:
+    """`text` with a question mark for each half of a surrogate pair: logs cut emoji in two, and no tokenizer reads the halves."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _digest(examples: Sequence[Example], options: tuple[object, ...]) -> str:
@@ -230,6 +235,8 @@ def _save(examples: Examples, directory: Path) -> None:
         np.savez(unfinished / "arrays.npz", ends=examples.ends, lengths=examples.lengths)
         table = {"keys": examples.keys, "num_truncated": examples.num_truncated}
         (unfinished / "table.json").write_text(json.dumps(table))
+        if directory.is_dir() and not (directory / "table.json").exists():  # half of a copy that somebody made
+            shutil.rmtree(directory)
         unfinished.rename(directory)
     except OSError:
         shutil.rmtree(unfinished, ignore_errors=True)

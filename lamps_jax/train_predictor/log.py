@@ -10,14 +10,16 @@ class TrainingLog:
     """One line a step, and one an epoch with its validation loss.
 
     Args:
-        from_step: Lines of later steps were written before the run was stopped, and are dropped: those steps come again.
+        from_step: Lines of later steps were written before the run was stopped, and are dropped: those steps come again. So is
+            a line that was cut short, whose number may be the beginning of another.
     """
 
     def __init__(self, path: Path, *, from_step: int):
         kept = []
         if path.exists():
             with path.open(newline="", encoding="utf-8") as file:
-                kept = [row for row in csv.DictReader(file) if row["step"].isdigit() and int(row["step"]) <= from_step]
+                whole = [row for row in csv.DictReader(file) if None not in row.values()]
+            kept = [row for row in whole if row["step"].isdigit() and int(row["step"]) <= from_step]
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(".unfinished")  # a log that is cut short by a kill must not take the old one's place
         with unfinished.open("w", newline="", encoding="utf-8") as file:

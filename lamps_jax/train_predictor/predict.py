@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
@@ -41,12 +41,23 @@ class Description:
     Attributes:
         max_length: Longest text in tokens.
         cut: Where longer ones lose tokens.
+
+    Raises:
+        ValueError: If a number is not whole or less than 1, or there is no such side.
     """
 
     bin_width_tokens: int
     num_bins: int
     max_length: int
     cut: Side = "left"
+
+    def __post_init__(self) -> None:
+        for name in ("bin_width_tokens", "num_bins", "max_length"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a whole number, at least 1, got {value!r}")
+        if self.cut not in get_args(Side):
+            raise ValueError(f"cut must be 'left' or 'right', got {self.cut!r}")
 
     @property
     def bins(self) -> Bins:

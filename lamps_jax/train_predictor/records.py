@@ -146,7 +146,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                     continue
                 try:
                     record = json.loads(line)
-                except json.JSONDecodeError as error:
+                except (ValueError, RecursionError) as error:  # numbers of too many digits, objects in too many others
                     raise ValueError(f"{path}, line {number}: no JSON ({error}); is the line cut short?") from None
                 if not isinstance(record, dict):
                     raise ValueError(f"{path}, line {number}: must be a JSON object, got {shown(record)}")
@@ -217,6 +217,8 @@ def _known(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _open(path: Path, mode: Literal["rt", "wt"]) -> TextIO:
+    # Half a surrogate pair, as cut texts have them, has no UTF-8; its escape is what JSON writes for it.
+    errors = "backslashreplace" if mode == "wt" else "strict"
     if path.suffix == ".gz":
-        return cast(TextIO, gzip.open(path, mode, encoding="utf-8"))
-    return cast(TextIO, path.open(mode, encoding="utf-8"))
+        return cast(TextIO, gzip.open(path, mode, encoding="utf-8", errors=errors))
+    return cast(TextIO, path.open(mode, encoding="utf-8", errors=errors))

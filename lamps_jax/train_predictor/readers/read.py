@@ -95,7 +95,7 @@ def _begins_with_object_in_a_line(path: Path) -> bool:
         return False
     try:
         return isinstance(json.loads(line), dict)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return False
 
 
@@ -107,3 +107,5 @@ def _document(path: Path) -> Any:
             raise ValueError(f"{path}, line {error.lineno}: no JSON ({error}); known formats are: {KNOWN}") from None
         except UNREADABLE as error:
             raise ValueError(f"cannot read {path}: {error}") from error
+        except (ValueError, RecursionError) as error:  # numbers of too many digits, objects in too many others
+            raise ValueError(f"{path}: no JSON ({error}); known formats are: {KNOWN}") from None
