@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from benchmarks import accelerator_tables, calibrate, fidelity, simulator
+from benchmarks import accelerator_tables, calibrate, fidelity, prediction, predictor, simulator
 from benchmarks.aot.cases import MODELS
 from benchmarks.aot.measure import broken_rules
 from benchmarks.aot.table import tables
@@ -73,3 +73,15 @@ def test_the_fidelity_of_the_simulator_is_the_measured_one() -> None:
     runs = json.loads((ROOT / "benchmarks/results/fidelity.json").read_text())["runs"]
     assert fidelity.as_markdown(runs) in (ROOT / "docs/benchmarking.md").read_text()
     assert all(run["same_plans"] == run["plans"] == run["simulated_plans"] for run in runs if run["compared"] == "plans")
+
+
+def test_what_predictors_are_worth_is_what_was_measured() -> None:
+    runs = json.loads((ROOT / "benchmarks/results/prediction.json").read_text())["runs"]
+    document = (ROOT / "docs/predictor.md").read_text()
+    for table in (prediction.accuracy_table(runs), prediction.real_table(runs), prediction.worth_table(runs)):
+        assert table in document
+
+
+def test_the_speed_of_predictors_is_what_was_measured() -> None:
+    runs = json.loads((ROOT / "benchmarks/results/predictor.json").read_text())["runs"]
+    assert predictor.as_markdown(runs) in (ROOT / "docs/predictor.md").read_text()

@@ -51,7 +51,7 @@ def test_everything_can_be_said(tmp_path: Path) -> None:
         | {"weight_decay": 0.0, "clip_norm": 2.0, "loss": "ordinal", "label_smoothing": 0.0, "dtype": "bfloat16"}
         | {"patience": 0, "devices": 0, "checkpoint_every": 1, "seed": 5},
     }
-    assert FIELDS == [(table, name) for table, values in said.items() for name in values]
+    assert [(table, name) for table, values in said.items() for name in values] == FIELDS
     values = {table: {name: json.dumps(value) for name, value in given.items()} for table, given in said.items()}
     read = read_config(written(tmp_path, **values)).as_dict()
     assert read == json.loads(json.dumps(read))

@@ -6,6 +6,8 @@ import math
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lamps_jax.train_predictor.records import Conversation, Segment, from_record, read_conversations, write_conversations
 
@@ -34,6 +36,39 @@ def test_conversations_are_read_as_they_were_written(tmp_path: Path, name: str) 
     path = tmp_path / "new" / name
     write_conversations(path, CONVERSATIONS)
     assert read_conversations(path) == CONVERSATIONS
+
+
+texts = st.text(max_size=5)
+quantities = {
+    "num_tokens": st.none() | st.integers(0, 2**40),
+    "api_duration_s": st.none() | st.floats(0, 1e300) | st.integers(0, 9),
+    "returned_text": st.none() | texts,
+    "returned_tokens": st.none() | st.integers(0, 9),
+}
+written = st.builds(
+    lambda prompt, calls, last, **rest: Conversation(prompt, (*calls, last), **rest),
+    prompt=st.none() | texts,
+    calls=st.lists(st.builds(Segment, text=texts, tool=st.text(min_size=1, max_size=5), **quantities), max_size=3),
+    last=st.builds(Segment, num_tokens=st.integers(0, 9), text=st.none() | texts, tool=st.none() | st.just("f")),
+    id=texts,
+    prompt_tokens=st.none() | st.integers(0, 9),
+)
+
+
+@given(st.lists(written, min_size=1, max_size=4))
+def test_any_conversations_are_read_as_they_were_written(
+    tmp_path_factory: pytest.TempPathFactory, made: list[Conversation]
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.jsonl"
+    write_conversations(path, made)
+    assert read_conversations(path) == made
+
+
+@pytest.mark.parametrize("name", ["records.jsonl", "records.jsonl.gz"])
+def test_half_an_emoji_is_read_as_it_was_written(tmp_path: Path, name: str) -> None:
+    cut = [Conversation("☀ \\\ud83d", (Segment("\ude00"),))]
+    write_conversations(tmp_path / name, cut)
+    assert read_conversations(tmp_path / name) == cut
 
 
 def test_only_a_name_that_ends_in_gz_is_compressed(tmp_path: Path) -> None:
@@ -104,6 +139,13 @@ def test_a_line_that_is_cut_short_is_named(tmp_path: Path) -> None:
     path.write_text(path.read_text()[:-9])
     with pytest.raises(ValueError, match=r"records\.jsonl, line 2: no JSON \(.*\); is the line cut short\?"):
         read_conversations(path)
+
+
+@pytest.mark.parametrize("line", ["[" * 100_000, '{"segments": [{"num_tokens": %s}]}' % ("1" * 5000)])
+def test_a_line_that_no_reader_of_json_takes_is_named(tmp_path: Path, line: str) -> None:
+    (tmp_path / "a.jsonl").write_text(line)
+    with pytest.raises(ValueError, match=r"a\.jsonl, line 1: no JSON \("):
+        read_conversations(tmp_path / "a.jsonl")
 
 
 @pytest.mark.parametrize("content", ["", "\n  \n"])
