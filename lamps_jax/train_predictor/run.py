@@ -133,12 +133,12 @@ def load_parts(data: DataConfig, tokenizer: Tokenizer, *, cache: Path | None, pr
 
 def prompt_tokens(tokenizer: Tokenizer) -> Tokenize:
     """Tokens of texts as a model reads them, with those that stand around a text."""
-    return lambda texts: tokenizer.hf(texts)["input_ids"]
+    return lambda texts: tokenizer.hf(texts, verbose=False)["input_ids"]
 
 
 def output_tokens(tokenizer: Tokenizer) -> Tokenize:
     """Tokens of texts that a model has written."""
-    return lambda texts: tokenizer.hf(texts, add_special_tokens=False)["input_ids"]
+    return lambda texts: tokenizer.hf(texts, add_special_tokens=False, verbose=False)["input_ids"]
 
 
 def judge(
@@ -186,7 +186,11 @@ def _latency_ms(call: Callable[[], object], times: int = 20) -> float:
 
 
 def _read(files: Sequence[Path]) -> list[Conversation]:
-    return [conversation for file in files for conversation in read_any(file)]
+    """The conversations that have a prompt; the others have nothing to predict from."""
+    read = [conversation for file in files for conversation in read_any(file)]
+    if not (known := [conversation for conversation in read if conversation.prompt is not None]):
+        raise ValueError(f"none of the {len(read)} conversations has a prompt to predict from; record prompts too")
+    return known
 
 
 def _claim(config: TrainingConfig, out: Path) -> None:

@@ -9,7 +9,7 @@ from lamps_jax.engine.build import EMBEDDED_MODEL
 from lamps_jax.models.tokenizer import Tokenizer
 from lamps_jax.train_predictor.config import DataConfig, OptimisationConfig, PredictorConfig, TrainingConfig, read_config
 from lamps_jax.train_predictor.predict import LengthPredictor
-from lamps_jax.train_predictor.run import run
+from lamps_jax.train_predictor.run import load_parts, run
 
 ROOT = Path(__file__).parents[2]
 
@@ -92,6 +92,19 @@ def test_a_test_conversation_among_those_for_training_is_a_leak(data: Path, tmp_
             TrainingConfig(DataConfig((data,), test=(leaking,), max_length=64), base.predictor, base.optimisation),
             tmp_path / "out",
         )
+
+
+def test_conversations_without_prompts_are_left_out(data: Path, tmp_path: Path) -> None:
+    silent = tmp_path / "silent.jsonl"
+    silent.write_text('{"prompt_tokens": 9, "segments": [{"num_tokens": 3}]}\n' * 5)
+    tokenizer = Tokenizer.from_directory(EMBEDDED_MODEL)
+    with pytest.raises(ValueError, match="none of the 5 conversations has a prompt to predict from"):
+        load_parts(DataConfig((silent,), max_length=64), tokenizer, cache=None, progress=lambda what, done, total: None)
+    counts = []
+    for files in ((data,), (data, silent)):
+        parts = load_parts(DataConfig(files, max_length=64), tokenizer, cache=None, progress=lambda what, done, total: None)
+        counts.append([len(part) for part in (parts.train, parts.validation, parts.test)])
+    assert counts[0] == counts[1]
 
 
 @pytest.mark.slow
