@@ -71,7 +71,8 @@ def test_the_reproduction_is_what_its_results_say() -> None:
 
 def test_the_fidelity_of_the_simulator_is_the_measured_one() -> None:
     runs = json.loads((ROOT / "benchmarks/results/fidelity.json").read_text())["runs"]
-    assert fidelity.as_markdown(runs) in (ROOT / "docs/benchmarking.md").read_text()
+    document = (ROOT / "docs/benchmarking.md").read_text()
+    assert all(table in document for table in fidelity.as_markdown(runs).split("\n\n"))
     assert all(run["same_plans"] == run["plans"] == run["simulated_plans"] for run in runs if run["compared"] == "plans")
 
 
