@@ -15,6 +15,7 @@ from typing import Any
 
 from benchmarks.document import write_document
 from lamps_jax.sim.hardware import HARDWARE
+from lamps_jax.sim.run import seldom_collected
 from lamps_jax.sim.simulation import Simulation
 from lamps_jax.sim.spec import RunSpec
 from lamps_jax.sim.workload import Script, Segment, Span, Workload
@@ -30,13 +31,14 @@ def measure(workload: Workload, policy: str, *, steps: int, warm_up: int) -> dic
     config = MACHINE.scheduler_config(policy, max_num_seqs=NUM_RUNNING)
     simulation = Simulation(RunSpec(workload, MACHINE, config, rate_rps=20.0, window_s=2e3))
     totals = simulation.executor.totals
-    while totals.num_steps < warm_up:
-        simulation.step()
-    began, first, running = time.perf_counter(), totals.num_steps, 0
-    while totals.num_steps < first + steps:
-        simulation.step()
-        running += simulation.scheduler.num_running
-    seconds = time.perf_counter() - began
+    with seldom_collected():
+        while totals.num_steps < warm_up:
+            simulation.step()
+        began, first, running = time.perf_counter(), totals.num_steps, 0
+        while totals.num_steps < first + steps:
+            simulation.step()
+            running += simulation.scheduler.num_running
+        seconds = time.perf_counter() - began
     return {
         "workload": workload.name, "policy": policy, "steps": steps, "steps_per_s": steps / seconds, "running": running / steps,
         "waiting": simulation.scheduler.num_waiting,

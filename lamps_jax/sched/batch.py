@@ -75,14 +75,14 @@ class Batch:
 
     def decode(self, request: Request) -> Decode:
         """The next token of a request, which has a block for it."""
-        pending, start = request.num_pending_samples, request.num_computed_tokens
+        pending, start, least = request.num_pending_samples, request.num_computed_tokens, request.sampling.min_tokens
         decode = Decode(
             request.request_id,
             request.slot,  # pyright: ignore[reportArgumentType]  # it runs
             None if pending else request.token_ids[-1],
             start,
             request.block_ids,
-            request.sampling.min_tokens > 0 and _eos_is_banned(request),
+            least > 0 and request.num_sampled_tokens + pending < least,
         )
         if start < request.num_tokens_once_computed:
             self._note_computed(request, start + 1)

@@ -56,9 +56,8 @@ class Forecaster:
 
     def rank_again(self, request: Request, around: Surroundings) -> tuple[float, ...]:
         """The rank of a request that has not got on since, among what runs now."""
-        stage = PROMOTED if request.is_promoted else IN_TURN
-        if request.rank and request.rank[0] == RESUMES:
-            stage = RESUMES
+        before = request.rank
+        stage = RESUMES if before and before[0] == RESUMES else PROMOTED if request.is_promoted else IN_TURN
         return (stage, *self._system.rank(request, around), request.order)
 
     def resumes_first(self, request: Request) -> bool:

@@ -80,7 +80,7 @@ class WaitingQueue:
 
     def refresh(self, interval: int, rank_of: Callable[[Request], tuple[float, ...]]) -> None:
         """Ranks some of the waiting requests anew: all within `interval` steps, or `RANKED_PER_STEP` of them a step."""
-        heap = self._heap
+        heap, waiting = self._heap, RequestState.WAITING
         if self._cursor >= min(self._round_end, len(heap)):
             if self._num_stale_seen > self._round_end // 4:
                 heap[:] = [entry for entry in heap if _is_valid(entry[2], entry[1])]
@@ -89,7 +89,7 @@ class WaitingQueue:
         count = min(-(-self._round_end // interval), RANKED_PER_STEP)
         for place in range(self._cursor, min(self._round_end, len(heap), self._cursor + count)):
             _, ticket, request = heap[place]
-            if not _is_valid(request, ticket):
+            if request.queue_ticket != ticket or request.state is not waiting:
                 self._num_stale_seen += 1
             elif (rank := rank_of(request)) != request.rank:
                 request.rank = rank
