@@ -15,7 +15,7 @@ from lamps_jax.sim.spec import RunSpec
 def seldom_collected() -> Iterator[None]:
     """Has Python look for cyclic garbage less often: a simulation makes millions of objects and few cycles.
 
-    Looking takes a tenth of its time otherwise.
+    Looking takes up to a third of its time otherwise.
     """
     usual = gc.get_threshold()
     gc.set_threshold(100_000, 20, 50)
