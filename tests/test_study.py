@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # each starts the command line
+
 QUICK = ("--policy", "vllm,lamps", "--rate", "2", "--window", "15", "--num-scripts", "50")
 
 

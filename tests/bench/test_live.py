@@ -18,6 +18,8 @@ from lamps_jax.sim.workloads import load_workload
 SCHEDULER = SchedulerConfig(
     token_budget=64, max_chunk_tokens=64, max_num_seqs=8, max_model_len=128, max_calls=10**9, prefix_cache=False
 )
+
+pytestmark = pytest.mark.slow  # they serve in real time, on a device
 CONFIG = EngineConfig(SCHEDULER, num_blocks=25, host_kv_bytes=16 * 2**20, compile_cache=COMPILE_CACHE)
 """Room for three of the longest requests."""
 

@@ -57,6 +57,7 @@ def test_hints_are_believed_as_far_as_they_go():
     assert predictor.predict(asked) == predictor.predict(request()) == (PredictedSegment(128),)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("same", [True, False])
 def test_the_embedded_model_has_a_predictor_of_its_own(same: bool):
     tokenizer = Tokenizer.from_directory(EMBEDDED_MODEL)

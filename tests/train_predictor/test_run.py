@@ -11,6 +11,8 @@ from lamps_jax.train_predictor.config import DataConfig, OptimisationConfig, Pre
 from lamps_jax.train_predictor.predict import LengthPredictor
 from lamps_jax.train_predictor.run import load_parts, run
 
+pytestmark = pytest.mark.slow  # they train, and fit the baselines
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -107,7 +109,6 @@ def test_conversations_without_prompts_are_left_out(data: Path, tmp_path: Path) 
     assert counts[0] == counts[1]
 
 
-@pytest.mark.slow
 def test_the_example_trains(tmp_path: Path) -> None:
     example = (ROOT / "examples/predictor.toml").read_text()
     model = str(EMBEDDED_MODEL)

@@ -18,6 +18,8 @@ from lamps_jax.train_predictor.config import OptimisationConfig, PredictorConfig
 from lamps_jax.train_predictor.data import Examples
 from lamps_jax.train_predictor.train import NanLossError, Trainer, learning_rates, train
 
+pytestmark = pytest.mark.slow  # each compiles a training step or several
+
 SHAPE = OPTConfig(
     vocab_size=50, hidden_size=16, num_layers=2, num_heads=2, intermediate_size=32, max_position=64, embedding_size=16
 )
@@ -157,7 +159,6 @@ np.savez(sys.argv[2], **parameters)
 """
 
 
-@pytest.mark.slow
 def test_a_run_that_is_killed_again_and_again_ends_with_the_same_parameters(tmp_path: Path) -> None:
     def start(out: Path) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-c", PROGRAM, str(out), str(out.parent / f"{out.name}.npz")]
