@@ -68,6 +68,15 @@ def test_what_the_last_token_says_is_learned(tmp_path: Path) -> None:
     assert losses[-1] < 0.5 * losses[0]
 
 
+def test_bfloat16_multiplies_and_keeps_float32_parameters(tmp_path: Path) -> None:
+    parameters, _ = run(tmp_path / "bf16", dtype="bfloat16")
+    run(tmp_path / "f32")
+    assert {str(value.dtype) for value in parameters.values()} == {"float32"}
+    ends = [[float(row["validation_loss"]) for row in log(tmp_path / name) if row["validation_loss"]] for name in ("bf16", "f32")]
+    np.testing.assert_allclose(ends[0], ends[1], rtol=0.02)
+    assert ends[0] != ends[1]
+
+
 @pytest.mark.parametrize("config", [PREDICTOR, LORA], ids=["everything", "lora"])
 def test_parts_of_a_batch_add_up_to_the_whole(tmp_path: Path, config: PredictorConfig) -> None:
     no_dropout = PredictorConfig(
