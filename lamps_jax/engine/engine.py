@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from lamps_jax.engine.api_runner import ApiOutcome
 from lamps_jax.engine.events import ApiCall, Event, EventSink, RequestOutput
+from lamps_jax.engine.options import NO_OPTIONS, RequestOptions
 from lamps_jax.engine.text_stream import TextStream, TokenReader
 from lamps_jax.metrics import Timestamps
 from lamps_jax.sched.estimates import LatePredictor
 from lamps_jax.sched.plan import StepPlan, StepResult
 from lamps_jax.sched.request import FinishReason, Request, RequestState, SamplingParams
 from lamps_jax.sched.scheduler import Scheduler
-from lamps_jax.sched.segments import PredictedSegment
 from lamps_jax.tools.call_format import WrittenCall, parse_arguments
 from lamps_jax.tools.tool import Tool, ToolError
 
@@ -152,28 +152,16 @@ class Engine:
         sampling: SamplingParams,
         *,
         on_event: EventSink,
-        client_tools: Mapping[str, Tool] | None = None,
-        recognise_calls: bool = True,
-        cache_salt: str = "",
+        options: RequestOptions = NO_OPTIONS,
         fork_of: str | None = None,
-        request_type: str = "",
-        program_id: str = "",
-        hints: tuple[PredictedSegment, ...] = (),
         reader: TokenReader | None = None,
         request_id: str | None = None,
     ) -> str:
         """Queues a request; returns its id.
 
         Args:
-            client_tools: Tools that whoever asks runs themselves: the request ends where it calls one. They go before the
-                engine's own tools of the same name.
-            recognise_calls: Without it calls are plain text.
-            cache_salt: KV blocks are shared only among requests of the same salt: one a tenant keeps tenants from learning, by
-                the time that it takes, what others have asked.
+            options: What else is asked of it.
             fork_of: Id of a request with the same prompt, of which this is a further answer: the prompt is computed once.
-            request_type: What requests of one type do is taken for alike; "" where nothing is known.
-            program_id: Names the session or agent that the request is part of; "" for none.
-            hints: What it will do, segment by segment, as far as whoever asks knows; only some predictors look at it.
             reader: Says what its tokens mean; None reads them as the model's text.
             request_id: Its id; None for one of the engine's own.
 
@@ -183,12 +171,12 @@ class Engine:
         request_id, now = request_id or f"request-{next(self._ids)}", self.clock()
         request = Request(
             request_id, now, list(prompt_token_ids), sampling,
-            cache_salt=cache_salt, request_type=request_type, program_id=program_id, hints=hints,
+            cache_salt=options.cache_salt, request_type=options.request_type, program_id=options.program_id, hints=options.hints,
         )  # fmt: skip
         self.scheduler.add(request, fork_of=fork_of)
-        client_tools = client_tools or {}
+        client_tools = options.client_tools
         if reader is None:
-            names = frozenset((*self.tools, *client_tools)) if recognise_calls else frozenset[str]()
+            names = frozenset((*self.tools, *client_tools)) if options.recognise_calls else frozenset[str]()
             detokenizer = self.tokenizer.stream(request.token_ids)
             reader = TextStream(detokenizer, tools=names, stop=sampling.stop, tokenizer=self.tokenizer)
         output = RequestOutput(request_id, len(prompt_token_ids), Timestamps(now))

@@ -48,6 +48,19 @@ class ApiCall:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """How likely a sampled token was, by the model alone: before penalties, constraints and temperature.
+
+    Attributes:
+        likeliest: Token ids and their log-probabilities, the likeliest first.
+    """
+
+    token_id: int
+    logprob: float
+    likeliest: tuple[tuple[int, float], ...] = ()
+
+
 @dataclass(slots=True)
 class RequestOutput:
     """All that a request has yielded so far; complete once `finish_reason` is set.
@@ -55,6 +68,7 @@ class RequestOutput:
     Attributes:
         text: What the model wrote, without its calls.
         token_ids: Sampled tokens, those of calls included.
+        logprobs: Of each of `token_ids`, if they were asked for; empty otherwise.
         num_cached_prompt_tokens: Prompt tokens that were not computed because their KV blocks were there already.
     """
 
@@ -63,6 +77,7 @@ class RequestOutput:
     timestamps: Timestamps
     text: str = ""
     token_ids: list[int] = field(default_factory=list)
+    logprobs: list[TokenLogprob] = field(default_factory=list)
     calls: list[ApiCall] = field(default_factory=list)
     num_cached_prompt_tokens: int = 0
     finish_reason: FinishReason | None = None
@@ -74,6 +89,7 @@ class Event:
     """A change of a request's output.
 
     Attributes:
+        logprobs: Of the tokens that were sampled since the last event that had any, if they were asked for.
         kind: ``text``: `text` was added. ``call``: `call` has begun. ``result``: `call` has its result. ``finished``: no more
             will come.
     """
@@ -82,6 +98,7 @@ class Event:
     output: RequestOutput
     text: str = ""
     call: ApiCall | None = None
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 EventSink = Callable[[Event], None]

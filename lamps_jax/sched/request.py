@@ -2,7 +2,7 @@
 
 import enum
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from lamps_jax.sched.footprint import Footprint
 from lamps_jax.sched.segments import Handling, PredictedSegment
@@ -27,6 +27,29 @@ class FinishReason(enum.Enum):
     ERROR = "error"
 
 
+MAX_LOGPROBS = 20
+"""Most likeliest tokens whose log-probabilities a request may ask for, as in the OpenAI API."""
+
+MAX_LOGIT_BIASES = 300
+"""Most tokens whose logits a request may shift, as in the OpenAI API."""
+
+
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """A language that a request's text must be of.
+
+    Attributes:
+        kind: How `text` says it: "json_schema", "json_object" (any JSON object; `text` is empty), "regex", or "lark", a grammar
+            in the dialect of llguidance.
+        each_segment: Whether what is written behind the result of a call is again to be a text of it; otherwise only what is
+            written up to the first call, or the end, is bound.
+    """
+
+    kind: Literal["json_schema", "json_object", "regex", "lark"]
+    text: str = ""
+    each_segment: bool = True
+
+
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
     """How tokens are chosen and when a request ends.
@@ -40,6 +63,14 @@ class SamplingParams:
         stop: Texts that end the request; they are not part of its output.
         ignore_eos: Goes on after the end-of-text token.
         min_tokens: Neither end-of-text nor a stop text ends the request before so many sampled tokens.
+        min_p: Only tokens at least so likely, relative to the likeliest, are drawn; 0 takes all.
+        presence_penalty: Taken from the logit of every token that the request has sampled.
+        frequency_penalty: Taken from it once for each time that it was sampled.
+        repetition_penalty: Divides positive logits of tokens in the prompt and the output, and multiplies negative ones.
+        logit_bias: Token ids, and what is added to their logits.
+        stop_token_ids: Tokens that end the request, like end-of-text.
+        num_logprobs: Log-probabilities are reported of each sampled token and of so many likeliest ones; None for none at all.
+        constraint: What the text must be; None for anything.
     """
 
     max_tokens: int | None = None
@@ -50,6 +81,14 @@ class SamplingParams:
     stop: tuple[str, ...] = ()
     ignore_eos: bool = False
     min_tokens: int = 0
+    min_p: float = 0.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    repetition_penalty: float = 1.0
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    stop_token_ids: tuple[int, ...] = ()
+    num_logprobs: int | None = None
+    constraint: Constraint | None = None
 
     def __post_init__(self) -> None:
         _check(self.max_tokens is None or self.max_tokens >= 1, "max_tokens", "at least 1", self.max_tokens)
@@ -60,6 +99,25 @@ class SamplingParams:
         _check(len(self.stop) <= 16 and all(self.stop), "stop", "at most 16 texts, none empty", list(self.stop))
         most = self.max_tokens if self.max_tokens is not None else float("inf")
         _check(0 <= self.min_tokens <= most, "min_tokens", f"between 0 and max_tokens ({self.max_tokens})", self.min_tokens)
+        _check(0.0 <= self.min_p <= 1.0, "min_p", "between 0 and 1", self.min_p)
+        for name in ("presence_penalty", "frequency_penalty"):
+            _check(-2.0 <= getattr(self, name) <= 2.0, name, "between -2 and 2", getattr(self, name))
+        _check(0.0 < self.repetition_penalty <= 10.0, "repetition_penalty", "above 0 and at most 10", self.repetition_penalty)
+        _check(
+            len(self.logit_bias) <= MAX_LOGIT_BIASES, "logit_bias", f"of at most {MAX_LOGIT_BIASES} tokens", len(self.logit_bias)
+        )
+        _check(all(-100.0 <= bias <= 100.0 for _, bias in self.logit_bias), "logit_bias", "between -100 and 100", self.logit_bias)
+        _check(len(self.stop_token_ids) <= 16, "stop_token_ids", "at most 16 tokens", list(self.stop_token_ids))
+        most_logprobs = MAX_LOGPROBS if self.num_logprobs is None else self.num_logprobs
+        _check(0 <= most_logprobs <= MAX_LOGPROBS, "num_logprobs", f"between 0 and {MAX_LOGPROBS}", self.num_logprobs)
+
+    @property
+    def is_controlled(self) -> bool:
+        """Whether choosing a token takes more than the model's logits, a temperature and what it is drawn from."""
+        return (
+            self.constraint is not None or self.num_logprobs is not None or bool(self.logit_bias) or self.min_p > 0.0
+            or self.presence_penalty != 0.0 or self.frequency_penalty != 0.0 or self.repetition_penalty != 1.0
+        )  # fmt: skip
 
 
 def _check(holds: bool, name: str, allowed: str, value: object) -> None:

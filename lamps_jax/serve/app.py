@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect
 
 import lamps_jax
 from lamps_jax.engine.events import RequestOutput
+from lamps_jax.engine.options import RequestOptions
 from lamps_jax.models.chat import render_chat
 from lamps_jax.sched.request import FinishReason
 from lamps_jax.serve.async_engine import AsyncEngine, EngineUnavailable, IndexedEvent
@@ -140,7 +141,7 @@ class _Endpoints:
             _check_length(engine, token_ids, "prompt")
             prompts.append((token_ids, body.sampling(engine.default_temperature)))
         reply = CompletionReply(self._model_name, include_usage=body.include_usage)
-        events = engine.generate(prompts, cache_salt=body.cache_salt or "", hints=body.hints())
+        events = engine.generate(prompts, RequestOptions(cache_salt=body.cache_salt or "", hints=body.hints()))
         return await _respond(request, body, events, reply)
 
     async def chat_completions(self, request: Request) -> Response:
@@ -150,13 +151,13 @@ class _Endpoints:
         token_ids = await self._off_the_loop(_encode_chat, engine, body)
         _check_length(engine, token_ids, "messages")
         prompt = token_ids, body.sampling(engine.default_temperature)
-        events = engine.generate(
-            [prompt],
+        options = RequestOptions(
             client_tools=client_tools,
             recognise_calls=body.recognise_calls,
             cache_salt=body.cache_salt or "",
             hints=body.hints(),
         )
+        events = engine.generate([prompt], options)
         reply = ChatReply(self._model_name, client_tools=client_tools, include_usage=body.include_usage)
         return await _respond(request, body, events, reply)
 

@@ -5,16 +5,15 @@ import copy
 import logging
 import queue
 import threading
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from lamps_jax.engine.engine import Engine
 from lamps_jax.engine.events import Event, RequestOutput
+from lamps_jax.engine.options import NO_OPTIONS, RequestOptions
 from lamps_jax.sched.request import SamplingParams
-from lamps_jax.sched.segments import PredictedSegment
-from lamps_jax.tools.tool import Tool
 
 logger = logging.getLogger(__name__)
 
@@ -33,10 +32,7 @@ class _Submission:
     """Prompts that came together. What follows `loop` belongs to the engine's thread, except that `inbox` is read on the loop."""
 
     prompts: Sequence[tuple[list[int], SamplingParams]]
-    client_tools: Mapping[str, Tool]
-    recognise_calls: bool
-    cache_salt: str
-    hints: tuple[PredictedSegment, ...]
+    options: RequestOptions
     loop: asyncio.AbstractEventLoop
     inbox: asyncio.Queue[IndexedEvent | Exception] = field(default_factory=asyncio.Queue)
     request_ids: list[str] = field(default_factory=list)
@@ -87,11 +83,7 @@ class AsyncEngine:
     def generate(
         self,
         prompts: Sequence[tuple[list[int], SamplingParams]],
-        *,
-        client_tools: Mapping[str, Tool] | None = None,
-        recognise_calls: bool = True,
-        cache_salt: str = "",
-        hints: tuple[PredictedSegment, ...] = (),
+        options: RequestOptions = NO_OPTIONS,
     ) -> AsyncGenerator[IndexedEvent, None]:
         """The events of all `prompts`, as they happen, until each has finished.
 
@@ -100,10 +92,7 @@ class AsyncEngine:
         once the event's kind is ``finished``.
 
         Args:
-            client_tools: As for `Engine.add`.
-            recognise_calls: As for `Engine.add`.
-            cache_salt: As for `Engine.add`.
-            hints: As for `Engine.add`, of every prompt.
+            options: As for `Engine.add`, of every prompt.
 
         Raises:
             EngineUnavailable: At once or while iterating, if the engine has failed or was stopped.
@@ -111,7 +100,7 @@ class AsyncEngine:
         """
         if self._closed is not None:
             raise EngineUnavailable(self._closed)
-        return self._generate(prompts, client_tools or {}, recognise_calls, cache_salt, hints)
+        return self._generate(prompts, options)
 
     def memory_state(self) -> dict[str, int]:
         """As `Engine.memory_state`."""
@@ -139,14 +128,9 @@ class AsyncEngine:
         self._thread.join()
 
     async def _generate(
-        self,
-        prompts: Sequence[tuple[list[int], SamplingParams]],
-        client_tools: Mapping[str, Tool],
-        recognise_calls: bool,
-        cache_salt: str,
-        hints: tuple[PredictedSegment, ...],
+        self, prompts: Sequence[tuple[list[int], SamplingParams]], options: RequestOptions
     ) -> AsyncGenerator[IndexedEvent, None]:
-        submission = _Submission(prompts, client_tools, recognise_calls, cache_salt, hints, asyncio.get_running_loop())
+        submission = _Submission(prompts, options, asyncio.get_running_loop())
         if not self._command(lambda: self._begin(submission)):
             raise EngineUnavailable(self._closed)
         num_unfinished = len(prompts)
@@ -214,10 +198,7 @@ class AsyncEngine:
                     token_ids,
                     sampling,
                     on_event=lambda event, index=index: self._take_event(submission, index, event),
-                    client_tools=submission.client_tools,
-                    recognise_calls=submission.recognise_calls,
-                    cache_salt=submission.cache_salt,
-                    hints=submission.hints,
+                    options=submission.options,
                     fork_of=first.get(tuple(token_ids)),
                 )
                 first.setdefault(tuple(token_ids), request_id)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 from lamps_jax.engine.engine import ApiRunner, Engine, Executor
 from lamps_jax.engine.events import Event
+from lamps_jax.engine.options import RequestOptions
 from lamps_jax.sched.block_manager import BlockManager
 from lamps_jax.sched.call_history import CallHistory
 from lamps_jax.sched.estimates import Predictor
@@ -206,8 +207,10 @@ class Player:
             prompt,
             scripted_sampling(turn.segments),
             on_event=lambda event: self._hear(event, index, number),
-            request_type=arrival.script.request_type,
-            program_id=arrival.script.session_id or (f"script-{index}" if len(self._turns[index]) > 1 else ""),
+            options=RequestOptions(
+                request_type=arrival.script.request_type,
+                program_id=arrival.script.session_id or (f"script-{index}" if len(self._turns[index]) > 1 else ""),
+            ),
             reader=reader,
             request_id=request_id,
         )

@@ -14,6 +14,7 @@ from lamps_jax.config import SchedulerConfig
 from lamps_jax.engine.api_runner import ApiOutcome
 from lamps_jax.engine.engine import ApiRunner, Engine, Executor
 from lamps_jax.engine.events import Event, RequestOutput
+from lamps_jax.engine.options import RequestOptions
 from lamps_jax.models.tokenizer import Tokenizer
 from lamps_jax.sched.block_manager import BlockManager
 from lamps_jax.sched.cost_model import CostModel
@@ -205,10 +206,13 @@ class Asked:
         return [event.text if event.kind == "text" else f"<{event.kind}>" for event in self.events]
 
 
-def ask(engine: Engine, prompt: str, sampling: SamplingParams | None = None, **options: Any) -> Asked:
+def ask(
+    engine: Engine, prompt: str, sampling: SamplingParams | None = None, *, fork_of: str | None = None, **options: Any
+) -> Asked:
     events: list[Event] = []
-    token_ids = engine.tokenizer.encode_prompt(prompt)
-    return Asked(engine.add(token_ids, sampling or SamplingParams(), on_event=events.append, **options), events)
+    token_ids, params = engine.tokenizer.encode_prompt(prompt), sampling or SamplingParams()
+    asked = engine.add(token_ids, params, on_event=events.append, options=RequestOptions(**options), fork_of=fork_of)
+    return Asked(asked, events)
 
 
 def run(engine: Engine, *, max_steps: int = 3000) -> None:

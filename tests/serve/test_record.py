@@ -18,6 +18,7 @@ import pytest
 
 from lamps_jax.engine.engine import Engine
 from lamps_jax.engine.events import RequestOutput
+from lamps_jax.engine.options import RequestOptions
 from lamps_jax.metrics import Timestamps
 from lamps_jax.sched.request import FinishReason, SamplingParams
 from lamps_jax.serve import record as record_module
@@ -49,7 +50,7 @@ def record(path: Path, *questions: str, with_prompts: bool = False, engine: Engi
 
 async def ask(engine: AsyncEngine, question: str, sampling: SamplingParams | None = None, **options: Any) -> None:
     prompt = engine.tokenizer.encode_prompt(f"Q: {question}\nA:")
-    async for _ in engine.generate([(prompt, sampling or SamplingParams())], **options):
+    async for _ in engine.generate([(prompt, sampling or SamplingParams())], RequestOptions(**options)):
         pass
 
 
