@@ -30,6 +30,8 @@ class SchedulerConfig:
         cache_decay_s: With "cost": after how long without use a block is worth half.
         preserve_limit_s: How long a call may keep blocks on the device under `preserve` before they are swapped out or discarded;
             None for as long as it takes.
+        client_keep_s: How long the blocks of a reply that ends in calls of the client's are kept for the request that brings the
+            results, where nothing is known yet of how long such calls take; 0 for not at all.
         admission: When a waiting request may start: "whole-context" if all that is known of it fits, "next-chunk" if its next
             chunk does, "predicted-peak" if it and all that run fit even as large as they are predicted to grow. None leaves it
             to the policy.
@@ -57,6 +59,7 @@ class SchedulerConfig:
     eviction: str = "cost"
     cache_decay_s: float = 60.0
     preserve_limit_s: float | None = None
+    client_keep_s: float = 60.0
     admission: Literal["whole-context", "next-chunk", "predicted-peak"] | None = None
     starvation_threshold: int = 100
     starvation_scope: Literal["waiting", "started"] | None = None
@@ -80,6 +83,8 @@ class SchedulerConfig:
             raise ValueError(f"cache_decay_s must be positive, got {self.cache_decay_s}")
         if self.preserve_limit_s is not None and not self.preserve_limit_s >= 0:
             raise ValueError(f"preserve_limit_s must be 0 or more, or left out, got {self.preserve_limit_s}")
+        if not 0.0 <= self.client_keep_s < float("inf"):
+            raise ValueError(f"client_keep_s must be 0 (keep nothing) or more, got {self.client_keep_s}")
         if self.token_budget < self.max_num_seqs:
             raise ValueError(
                 f"token_budget must let every running request decode, got {self.token_budget} for {self.max_num_seqs} requests; "
@@ -103,6 +108,8 @@ class EngineConfig:
         tensor_parallel: Devices over which the heads and the weights are split.
         quantize: "int8" stores the weights' matrices as 8-bit integers with one scale an output; None as `dtype`.
         load_format: "auto" reads the weights of the model; "dummy" draws random ones, for benchmarks.
+        tool_format: The form in which the model writes calls, by its name in `lamps_jax.tools.formats`; "auto" as its chat
+            template says.
     """
 
     scheduler: SchedulerConfig = SchedulerConfig()
@@ -116,6 +123,7 @@ class EngineConfig:
     tensor_parallel: int = 1
     quantize: str | None = None
     load_format: str = "auto"
+    tool_format: str = "auto"
 
     def __post_init__(self) -> None:
         if self.block_size < 1:

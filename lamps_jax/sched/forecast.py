@@ -1,6 +1,8 @@
 """What requests are going to do, and what follows for them: their rank, and the handling of their calls."""
 
 from collections import deque
+from collections.abc import Sequence
+from dataclasses import replace
 
 from lamps_jax.config import SchedulerConfig
 from lamps_jax.sched.call_history import CallHistory
@@ -41,6 +43,8 @@ class Forecaster:
         if not self._predicts:
             return
         estimate = self._predictor.predict(request)
+        if request.expected_output_tokens is not None and not request.num_calls:
+            estimate = (replace(estimate[0], output_tokens=request.expected_output_tokens), *estimate[1:])
         request.estimate = estimate if self._whole_program else until_next_return(estimate)
         if self._system.decides is Decides.AHEAD:
             self._choose_ahead(request, around)
@@ -58,24 +62,39 @@ class Forecaster:
         """The rank of a request that has not got on since, among what runs now."""
         before = request.rank
         stage = RESUMES if before and before[0] == RESUMES else PROMOTED if request.is_promoted else IN_TURN
-        return (stage, *self._system.rank(request, around), request.order)
+        return (stage, -request.priority, *self._system.rank(request, around), request.order)
 
     def resumes_first(self, request: Request) -> bool:
         """Whether a request that returns from a call goes ahead of all that wait, starving ones too: if it has device blocks.
 
         They would be held for nothing while it waits.
         """
-        return self._system.resumes_first and request.num_calls > 0 and bool(request.block_ids)
+        returns = request.num_calls > 0 or request.goes_on
+        return self._system.resumes_first and returns and bool(request.block_ids)
 
-    def at_call(self, request: Request, tool: str, expected_s: float | None, around: Surroundings) -> Handling:
-        """What becomes of a request's blocks as it calls a tool."""
+    def at_call(
+        self,
+        request: Request,
+        expected_s: float | None,
+        past_s: Sequence[float],
+        around: Surroundings,
+        *,
+        foreseen: bool = True,
+    ) -> Handling:
+        """What becomes of a request's blocks as it calls a tool.
+
+        Args:
+            past_s: Durations of earlier calls of the tool, ascending.
+            foreseen: Whether it is a call that predictions speak of; not one that the client runs, with which the request ends.
+        """
         system, context = self._system, len(request.token_ids)
         if system.decides is Decides.EACH_STEP:
             request.recompute_terms = recompute_terms(context, around)
             return Handling.PRESERVE
-        if system.decides is Decides.AHEAD and request.estimate and request.estimate[0].api_duration_s is not None:
-            return Handling.PRESERVE if self._lazily else request.estimate[0].handling
-        choice = system.handling(request, Call(context, expected_s, self._call_history.past_s(tool)), around)
+        ahead = request.estimate[0] if foreseen and request.estimate else None
+        if system.decides is Decides.AHEAD and ahead is not None and ahead.api_duration_s is not None:
+            return Handling.PRESERVE if self._lazily else ahead.handling
+        choice = system.handling(request, Call(context, expected_s, past_s), around)
         request.waste_token_s = choice.waste_token_s
         if choice.keep_s is not None:
             request.keep_until_s = around.now + choice.keep_s

@@ -173,6 +173,19 @@ class Memory:
         request.num_computed_tokens = len(shared) * self.blocks.block_size
         self._count_found(request)
 
+    def hand_over(self, kept: Request, request: Request, num_tokens: int) -> None:
+        """Gives a request without blocks the full ones that an ended request has of their `num_tokens` common leading tokens."""
+        size, on_device = self.blocks.block_size, len(kept.block_ids)
+        num_common = min(num_tokens, kept.num_computed_tokens, len(request.token_ids) - 1) // size
+        num_common = min(num_common, on_device + len(kept.host_block_ids))
+        request.block_ids, kept.block_ids = kept.block_ids[:num_common], kept.block_ids[num_common:]
+        num_host = max(0, num_common - on_device)
+        request.host_block_ids, kept.host_block_ids = kept.host_block_ids[:num_host], kept.host_block_ids[num_host:]
+        request.num_indexed_blocks = min(num_common, kept.num_indexed_blocks)
+        request.block_digests = kept.block_digests[: request.num_indexed_blocks + 1]
+        request.num_computed_tokens = num_common * size
+        self._count_found(request)
+
     def rewrite_end(self, request: Request, token_ids: list[int]) -> None:
         """Replaces a request's last token by `token_ids`, and forgets what was computed and known of it."""
         last = len(request.token_ids) - 1

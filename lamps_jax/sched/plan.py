@@ -3,8 +3,8 @@
 Chunks and decodes are named tuples: there are as many a step as requests run, and a frozen dataclass takes far longer to make.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from lamps_jax.sched.request import SamplingParams
@@ -83,6 +83,10 @@ class StepPlan:
         return bool(self.prefills or self.decodes or self.swap_outs or self.swap_ins)
 
 
+SampledLogprob = tuple[float, tuple[tuple[int, float], ...]]
+"""The log-probability of a sampled token, and the likeliest tokens with theirs."""
+
+
 @dataclass(frozen=True, slots=True)
 class StepResult:
     """What came of one step.
@@ -92,9 +96,11 @@ class StepResult:
         lost_blocks: Device blocks whose copy from the host failed before this step's programs ran: what they hold is junk, and so
             is what this step and the one after it, which is submitted by then, compute for whoever reads them.
         lost_host_blocks: Host blocks whose copy from the device was found to have failed.
+        logprobs: By request, where they were asked for.
     """
 
     step_id: int
     sampled: dict[str, int]
     lost_blocks: frozenset[int] = frozenset()
     lost_host_blocks: frozenset[int] = frozenset()
+    logprobs: Mapping[str, SampledLogprob] = field(default_factory=dict)

@@ -36,6 +36,7 @@ class IndexedBlock:
         num_children: Indexed blocks of the tier that name this one as parent.
         num_hits: How often a request has found it.
         will_return: Whether a request in an API call left it and is to come back.
+        indexed_s: Since when it can be found.
         last_used_s: When it was last held.
         ticket: Number of its valid entry in the tier's order of eviction; -1 for none.
     """
@@ -47,6 +48,7 @@ class IndexedBlock:
     num_children: int = 0
     num_hits: int = 0
     will_return: bool = False
+    indexed_s: float = 0.0
     last_used_s: float = 0.0
     ticket: int = -1
 

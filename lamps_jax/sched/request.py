@@ -171,6 +171,9 @@ class Request:
         cache_salt: Requests share blocks only with those of the same salt.
         request_type: Requests of one type are alike; estimates are kept by it. "" where nothing is known.
         program_id: Names the session or agent that the request is part of; "" for none.
+        priority: Of those that neither resume nor starve, requests of a higher one go before all of a lower one.
+        expected_output_tokens: Tokens up to its first call or its end, as far as whoever asks knows; None if it does not.
+        goes_on: It brings the results of calls that its client ran, and has taken over what was kept for it.
         slot: Row of the device's per-request state while running.
         order: Rank of arrival.
         queued_order: Rank of the last time it joined the queue.
@@ -220,6 +223,9 @@ class Request:
     request_type: str = ""
     program_id: str = ""
     hints: tuple[PredictedSegment, ...] = ()
+    priority: int = 0
+    expected_output_tokens: float | None = None
+    goes_on: bool = False
     slot: int | None = None
     order: int = 0
     queued_order: int = 0

@@ -9,16 +9,18 @@ A request whose blocks are on the host, or are found there, is *loading* from it
 """
 
 import itertools
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from lamps_jax.config import SchedulerConfig
 from lamps_jax.sched.admission import ADMISSIONS, Room
 from lamps_jax.sched.batch import Batch, by_rank
 from lamps_jax.sched.block_manager import BlockManager
 from lamps_jax.sched.call_history import CallHistory
+from lamps_jax.sched.client_calls import ClientCall, ClientCalls
 from lamps_jax.sched.cost_model import CostModel
 from lamps_jax.sched.estimates import HistoryPredictor, Predictor
 from lamps_jax.sched.forecast import RESUMES, Forecaster
+from lamps_jax.sched.giving_way import GivingWay
 from lamps_jax.sched.memory import Memory
 from lamps_jax.sched.paused import PausedRequests
 from lamps_jax.sched.plan import Decode, PrefillChunk, StepPlan, StepResult
@@ -69,7 +71,6 @@ class Scheduler:
         self.num_preemptions = self.num_steps = 0
         self._planned_s = float("-inf")
         self._requests: dict[str, Request] = {}
-        self._holding: dict[str, Request] = {}  # that wait and may hold blocks; those that do not any more are skipped
         self._batch = Batch(config)
         self._forecaster = Forecaster(self.system, config, self.predictor, self.call_history)
         self._paused = PausedRequests(self.system, config, self.memory, self._forecaster)
@@ -80,6 +81,8 @@ class Scheduler:
         self._admits = ADMISSIONS[config.admission] if config.admission else self.system.admits
         self._preempts = self.system.preempts if config.rank_preemption is None else config.rank_preemption
         self._programs = Programs()
+        self._client_calls = ClientCalls(self.call_history, block_size=blocks.block_size, limit_s=config.client_keep_s)
+        self._giving_way = GivingWay(self.system, self.memory, self._batch, self._paused, self._client_calls, self._preempt)
         self._around: Surroundings | None = None  # of the plan being made, once somebody has asked
         self._counter, self._step_ids = itertools.count(), itertools.count()
 
@@ -97,6 +100,11 @@ class Scheduler:
     def num_in_api_call(self) -> int:
         """Requests whose tool runs."""
         return len(self._paused.by_id)
+
+    @property
+    def num_kept(self) -> int:
+        """Requests among these whose reply has ended, and whose client is to come back with the results of its calls."""
+        return len(self._client_calls)
 
     @property
     def num_recomputed_tokens(self) -> int:
@@ -120,11 +128,12 @@ class Scheduler:
         """Requests whose tool runs, in the order of their calls."""
         return self._paused.by_id.values()
 
-    def add(self, request: Request, *, fork_of: str | None = None) -> None:
+    def add(self, request: Request, *, fork_of: str | None = None, answered_calls: Sequence[str] = ()) -> None:
         """Queues a new request; its clock starts at `request.arrival_s`.
 
         Args:
             fork_of: A request with the same prompt, of which this is a further answer: the prompt is computed once.
+            answered_calls: Ids of the calls whose results it brings.
 
         Raises:
             ValueError: If its prompt is empty, leaves no room for an answer or is not that of `fork_of`, or its id is taken.
@@ -145,6 +154,8 @@ class Scheduler:
         request.program = self._programs.join(request.program_id, request.order)
         self._forecaster.client_returned(request)
         self._requests[request.request_id] = request
+        if kept := self._client_calls.answered_by(request, answered_calls):
+            self._take_over(request, *kept)
         self._forecaster.predict(request, self._surroundings(request.arrival_s))
         self._enqueue(request, request.arrival_s)
 
@@ -153,6 +164,8 @@ class Scheduler:
         load = self._load()
         self.memory.begin_plan(now, self._expected_tokens(load[0]), load[1])
         self._planned_s, self._around = now, self._surroundings_of(now, *load)
+        for request in self._client_calls.overdue(now):
+            self._release(request)
         self._swapper.limit_preserving(now)
         self._rank_anew(now)
         budget, prefills, decodes = self.config.token_budget, list[PrefillChunk](), list[Decode]()
@@ -167,7 +180,7 @@ class Scheduler:
                 continue  # it ends with its pending sample, for want of tokens or of context
             uncomputed = num_known - start
             num_tokens = 1 if uncomputed == 1 else batch.next_tokens(request, budget)
-            if start + num_tokens > len(request.block_ids) * size and not self._reclaim(request, num_tokens):
+            if start + num_tokens > len(request.block_ids) * size and not self._giving_way.reclaim(request, num_tokens):
                 self._preempt(request)
                 continue
             if uncomputed == 1:
@@ -175,7 +188,7 @@ class Scheduler:
             else:
                 prefills.append(batch.chunk(request, num_tokens))
             budget -= num_tokens
-        self._swapper.load(None if batch.running else self._make_room)
+        self._swapper.load(None if batch.running else self._giving_way.make_room)
         for request in self._swapper.take_loaded():
             self._requeue(request, now)
         if self.num_preemptions == preemptions:
@@ -215,17 +228,39 @@ class Scheduler:
         request = self._requests[request_id]
         if request.state is RequestState.RUNNING:  # else it was preempted while the sample that ends the call was under way
             self._batch.leave(request)
-        self._swapper.stop_loading(request)
         if expected_duration_s is None and request.estimate:
             expected_duration_s = request.estimate[0].api_duration_s
-        request.state, request.paused_s, request.keep_until_s = RequestState.IN_API_CALL, now, None
-        request.expected_return_s = None if expected_duration_s is None else now + expected_duration_s
-        self._paused.add(request)
-        self._swapper.call_begun(request)
-        self._paused.choose(
-            request, self._forecaster.at_call(request, tool, expected_duration_s, self._surroundings(now, anew=True))
-        )
+        self._pause(request, now, expected_duration_s)
+        past_s = self.call_history.past_s(tool)
+        handling = self._forecaster.at_call(request, expected_duration_s, past_s, self._surroundings(now, anew=True))
+        self._paused.choose(request, handling)
         return request.handling
+
+    def client_called(self, request_id: str, now: float, call: ClientCall) -> Handling | None:
+        """Ends a request with calls that its client runs; what becomes of its blocks; None if they are let go.
+
+        They are treated like those of a request whose tool runs, but for no longer than such calls have taken of late.
+        """
+        request = self._requests[request_id]
+        if self._client_calls.keep_s(call) <= 0.0:
+            self.finish(request_id, FinishReason.TOOL_CALLS, now)
+            return None
+        if request.state is RequestState.RUNNING:
+            self._batch.leave(request)
+        self._note_end(request, FinishReason.TOOL_CALLS, now)
+        self._client_calls.add(request, call, now)
+        expected_s = self._client_calls.expected_s(call)
+        self._pause(request, now, expected_s)
+        handling = self._forecaster.at_call(
+            request, expected_s, self._client_calls.past_s(call), self._surroundings(now, anew=True), foreseen=False
+        )
+        self._paused.choose(request, handling)
+        return request.handling
+
+    def release_kept(self) -> None:
+        """Lets go what is kept for clients that are to come back."""
+        for request in self._client_calls.overdue(float("inf")):
+            self._release(request)
 
     def api_returned(self, request_id: str, token_ids: list[int], now: float) -> None:
         """Appends the tokens of a call's result, cut to what the context holds, and queues the request again."""
@@ -254,7 +289,8 @@ class Scheduler:
 
     def next_wake_s(self) -> float | None:
         """When `schedule` will have something to do even if nothing happens before; None if only events bring that about."""
-        return self._swapper.next_wake_s(self._planned_s)
+        times = [self._swapper.next_wake_s(self._planned_s), self._client_calls.next_overdue_s()]
+        return min((time for time in times if time is not None), default=None)
 
     def room_tokens(self, request: Request) -> int:
         """Tokens that can be appended to a request with one more left to generate."""
@@ -270,19 +306,16 @@ class Scheduler:
         if request.state is RequestState.RUNNING:
             self._batch.leave(request)
         self._paused.remove(request_id)
-        self._holding.pop(request_id, None)
+        self._giving_way.holding.pop(request_id, None)
         self._swapper.stop_loading(request)
         self.memory.discard(request)
-        request.state, request.finish_reason = RequestState.FINISHED, reason
-        self._programs.leave(request)
-        if reason in (FinishReason.STOP, FinishReason.LENGTH, FinishReason.TOOL_CALLS):
-            self._forecaster.seen(request)
-            if request.program is not None:
-                request.program.last_end = ProgramEnd(now, reason, len(request.token_ids))
+        request.state = RequestState.FINISHED
+        self._note_end(request, reason, now)
 
     def abort(self, request_id: str) -> bool:
         """Ends a request at somebody's wish; False if there is no such request (any more)."""
-        if request_id not in self._requests:
+        request = self._requests.get(request_id)
+        if request is None or request.finish_reason is not None:
             return False
         self.finish(request_id, FinishReason.ABORT, 0.0)
         return True
@@ -300,9 +333,43 @@ class Scheduler:
             assert request.num_computed_tokens <= request.num_tokens
             assert request.state is not RequestState.RUNNING or not request.host_block_ids
             holds = request.state is RequestState.WAITING and request.block_ids
-            assert not holds or request.request_id in self._holding
+            assert not holds or request.request_id in self._giving_way.holding
         assert all(request.state is RequestState.WAITING for request in self._swapper.loading)
         assert self.num_waiting >= 0
+
+    # What follows is for calls: of tools, and of clients.
+
+    def _pause(self, request: Request, now: float, expected_duration_s: float | None) -> None:
+        """Takes a request that is in no batch any more for one in a call."""
+        self._swapper.stop_loading(request)
+        request.state, request.paused_s, request.keep_until_s = RequestState.IN_API_CALL, now, None
+        request.expected_return_s = None if expected_duration_s is None else now + expected_duration_s
+        self._paused.add(request)
+        self._swapper.call_begun(request)
+
+    def _take_over(self, request: Request, kept: Request, num_tokens: int) -> None:
+        """Gives a new request what is kept of the one that it goes on from."""
+        self._client_calls.learn(kept, request.arrival_s, request.num_prompt_tokens)
+        self.memory.hand_over(kept, request, num_tokens)
+        request.goes_on = True
+        self._release(kept)
+
+    def _release(self, kept: Request) -> None:
+        """Lets an ended request go that was kept for its client."""
+        self._client_calls.remove(kept.request_id)
+        del self._requests[kept.request_id]
+        self._paused.remove(kept.request_id)
+        self.memory.discard(kept)
+        kept.state = RequestState.FINISHED
+
+    def _note_end(self, request: Request, reason: FinishReason, now: float) -> None:
+        """Takes in that a request has ended."""
+        request.finish_reason = reason
+        self._programs.leave(request)
+        if reason in (FinishReason.STOP, FinishReason.LENGTH, FinishReason.TOOL_CALLS):
+            self._forecaster.seen(request)
+            if request.program is not None:
+                request.program.last_end = ProgramEnd(now, reason, len(request.token_ids))
 
     # What follows is the inside of `schedule`: first the order of service.
 
@@ -369,7 +436,7 @@ class Scheduler:
             request.rank = ()  # what let it go first is gone
         request.rank = self._forecaster.rank(request, self._surroundings(now))
         if request.block_ids or request.host_block_ids:
-            self._holding[request.request_id] = request
+            self._giving_way.holding[request.request_id] = request
         self._queue.push(request, self.num_steps)
 
     # Then the batch.
@@ -392,14 +459,14 @@ class Scheduler:
                     return
                 self.memory.fork(parent, request)
                 request.parent = None
-                self._holding[request.request_id] = request
+                self._giving_way.holding[request.request_id] = request
             if not self._has_room(request, budget):
                 return
             self._queue.pop_first()
             if request.host_block_ids and not self._swapper.begin_loading(request):
-                self._holding[request.request_id] = request
+                self._giving_way.holding[request.request_id] = request
                 continue
-            self._holding.pop(request.request_id, None)
+            self._giving_way.holding.pop(request.request_id, None)
             batch.join(request)
             num_tokens = batch.next_tokens(request, budget)
             self.memory.extend(request, request.num_computed_tokens + num_tokens)
@@ -429,7 +496,10 @@ class Scheduler:
             if self._admits(request, room) and len(request.host_block_ids) + len(found[1]) <= max(free, 0):
                 break
             # An idle device does not wait for memory that only paused requests hold, or ones that wait behind this one.
-            if self._batch.running or ahead or not self._make_room(request, known - free):
+            lacking, giving_way = known - free, self._giving_way
+            if not giving_way.take_from_late_clients(lacking, self._planned_s) and (
+                self._batch.running or ahead or not giving_way.make_room(request, lacking)
+            ):
                 return False
             if found != ([], []):
                 found = self.memory.find_beginning(request)  # what gave way may have been what was found
@@ -445,43 +515,6 @@ class Scheduler:
         full = uncomputed > num_running or not num_running or self._queue.first() is not None
         return self.config.token_budget if full else num_running
 
-    def _reclaim(self, request: Request, num_tokens: int) -> bool:
-        """Gives the request blocks for its next tokens, taking them from others if need be; False if even that is not enough."""
-        end = request.num_computed_tokens + num_tokens
-        while (lacking := self.memory.num_missing_blocks(request, end) - self.blocks.num_free_blocks) > 0:
-            if not self._make_room(request, lacking):
-                return False
-        self.memory.extend(request, end)
-        return True
-
-    def _make_room(self, request: Request, num_blocks: int) -> bool:
-        """Makes one request give up blocks, of which `num_blocks` are wanted; False if none is left that would."""
-        paused = [other for other in self._paused.by_id.values() if other.block_ids]
-        if paused:
-            victim = max(paused, key=self.system.victim_key)
-            self._give_way(victim, num_blocks)
-            if not victim.block_ids:
-                victim.handling = Handling.SWAP if victim.host_block_ids else Handling.DISCARD
-            return True
-        self._holding = {name: other for name, other in self._holding.items() if other.block_ids or other.host_block_ids}
-        behind = [other for other in self._holding.values() if other.block_ids and other.rank > request.rank]
-        behind += [other for other in self._batch.running if other.block_ids and other.rank > request.rank]
-        if not behind:
-            return False
-        victim = max(behind, key=by_rank)
-        if victim.state is RequestState.RUNNING:
-            self._preempt(victim, num_blocks)
-        else:
-            self._give_way(victim, num_blocks)
-        return True
-
-    def _give_way(self, request: Request, num_blocks: int) -> None:
-        """Takes blocks from a request that holds some: no more than wanted if they can go to the host, and all otherwise."""
-        num_blocks = min(num_blocks, len(request.block_ids))
-        swaps = self.system.gives_way is Handling.SWAP and self.memory.can_swap_out(num_blocks)
-        if not swaps or not self.memory.swap_out(request, num_blocks):
-            self.memory.discard(request, will_return=True)
-
     def _preempt(self, request: Request, num_blocks: int | None = None) -> None:
         """Sends a running request back to the queue, with `num_blocks` of its blocks less, or without any.
 
@@ -491,7 +524,7 @@ class Scheduler:
         self._batch.leave(request, keep_pending=proven)
         if not proven:
             request.num_computed_tokens = min(request.num_computed_tokens, len(request.token_ids) - 1)
-        self._give_way(request, num_blocks or len(request.block_ids))
+        self._giving_way.give_way(request, num_blocks or len(request.block_ids))
         request.num_preemptions += 1
         self.num_preemptions += 1
         self._requeue(request, self._planned_s)

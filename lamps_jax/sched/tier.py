@@ -4,12 +4,25 @@ import heapq
 import itertools
 from collections import Counter, deque
 from collections.abc import Iterable
+from typing import Protocol
 
 from lamps_jax.sched.prefix_index import Eviction, IndexedBlock, least_recently_used
 
 
 class OutOfBlocks(RuntimeError):
     """Raised when more blocks are asked for than are free; nothing has been taken."""
+
+
+class BlockWatcher(Protocol):
+    """Is told what becomes of cached blocks."""
+
+    def reused(self, idle_s: float) -> None:
+        """One was found that nobody had held for so long."""
+        ...
+
+    def evicted(self, lifetime_s: float, idle_s: float) -> None:
+        """One was given up that could be found for so long, and that nobody had held for so long."""
+        ...
 
 
 class Tier:
@@ -21,12 +34,14 @@ class Tier:
     Attributes:
         now_s: The time on the engine's clock, kept up to date by the owner; blocks let go are aged by it.
         num_evictions: Cached blocks that were given up for others so far.
+        watcher: Told what becomes of cached blocks; None for nobody.
     """
 
     def __init__(self, first: int, num_blocks: int, *, eviction: Eviction = least_recently_used):
         self.ids = range(first, first + num_blocks)
         self.now_s = 0.0
         self.num_evictions = 0
+        self.watcher: BlockWatcher | None = None
         self._eviction = eviction
         self._free = deque(self.ids)
         self._references: dict[int, int] = {}
@@ -63,6 +78,8 @@ class Tier:
         """Adds a holder to a block that is held or cached."""
         self._references[block] = self._references.get(block, 0) + 1
         if indexed := self._indexed.get(block):
+            if self.watcher is not None and self._references[block] == 1:
+                self.watcher.reused(self.now_s - indexed.last_used_s)
             indexed.last_used_s, indexed.ticket = self.now_s, -1
             indexed.will_return = False
 
@@ -114,7 +131,9 @@ class Tier:
         if before is not None:
             before.num_children += 1
             before.ticket = -1  # no leaf any more
-        self._indexed[block] = self._by_digest[digest] = IndexedBlock(digest, block, position, before, last_used_s=self.now_s)
+        self._indexed[block] = self._by_digest[digest] = IndexedBlock(
+            digest, block, position, before, indexed_s=self.now_s, last_used_s=self.now_s
+        )
 
     def forget(self, block: int) -> None:
         """Lets a block not be found any more; one that was only cached becomes free."""
@@ -162,6 +181,8 @@ class Tier:
         while self._leaves:
             _, ticket, indexed = heapq.heappop(self._leaves)
             if ticket == indexed.ticket:
+                if self.watcher is not None:
+                    self.watcher.evicted(self.now_s - indexed.indexed_s, self.now_s - indexed.last_used_s)
                 self.forget(indexed.block)
                 return
         # Left are blocks before ones that somebody computed twice and still holds.

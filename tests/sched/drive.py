@@ -7,6 +7,7 @@ from typing import Any
 
 from lamps_jax.config import SchedulerConfig
 from lamps_jax.sched.block_manager import BlockManager
+from lamps_jax.sched.client_calls import ClientCall
 from lamps_jax.sched.cost_model import CostModel
 from lamps_jax.sched.estimates import Predictor
 from lamps_jax.sched.plan import StepResult
@@ -60,6 +61,11 @@ def returns_at_once(tokens: Sequence[int]) -> bool:
     return _hash(tokens, "at once") % 4 == 0
 
 
+def client_runs(tokens: Sequence[int]) -> bool:
+    """Whether the call with which a text ends is one that the client runs, where there are such."""
+    return _hash(tokens, "client") % 3 == 0
+
+
 def undisturbed(prompt: Sequence[int], max_tokens: int | None, max_model_len: int) -> list[int]:
     """All tokens of a request that is alone in the world, by the naive loop."""
     tokens, num_sampled = list(prompt), 0
@@ -91,6 +97,9 @@ class Drive:
     num_stale: int = 0
     num_discarded_while_paused: int = 0
     num_rewritten: int = 0
+    num_taken_over: int = 0
+    with_clients: bool = False
+    awaited: list[tuple[str, list[int]]] = field(default_factory=list)  # ids of calls that clients run, and the text before
 
     def __post_init__(self) -> None:
         self.scheduler, self.twin = (
@@ -108,14 +117,24 @@ class Drive:
         """A further request with the prompt of a live one."""
         self.arrive(self.prompts[request_id][0], max_tokens, fork_of=request_id)
 
-    def arrive(self, prompt: list[int], max_tokens: int | None, fork_of: str | None = None) -> None:
+    def arrive(
+        self, prompt: list[int], max_tokens: int | None, fork_of: str | None = None, answered_calls: Sequence[str] = ()
+    ) -> None:
         request_id = f"r{len(self.prompts)}"
         self.prompts[request_id] = prompt, max_tokens
-        request, twin = (Request(request_id, 0.0, list(prompt), SamplingParams(max_tokens=max_tokens)) for _ in range(2))
+        request, twin = (Request(request_id, self.now, list(prompt), SamplingParams(max_tokens=max_tokens)) for _ in range(2))
         self.live[request_id] = request
-        self.scheduler.add(request, fork_of=fork_of)
-        self.twin.add(twin, fork_of=fork_of)
+        self.scheduler.add(request, fork_of=fork_of, answered_calls=answered_calls)
+        self.twin.add(twin, fork_of=fork_of, answered_calls=answered_calls)
+        self.num_taken_over += request.goes_on and bool(request.block_ids or request.host_block_ids)
         self.scheduler.check()
+
+    def client_return(self, *, by_id: bool) -> None:
+        """The client whose request ended last comes back with a result, and goes on from there."""
+        call_id, text = self.awaited.pop()
+        prompt = text + result_of(text)
+        if len(prompt) < self.config.max_model_len:
+            self.arrive(prompt, None, answered_calls=[call_id] if by_id else ())
 
     def step(self) -> None:
         held = {request_id for request_id in self.paused if self.live[request_id].block_ids}
@@ -126,7 +145,7 @@ class Drive:
         self.num_discarded_while_paused += sum(not self.live[request_id].block_ids for request_id in held)
         submitted = self.device.submit(plan) if plan else None
         collected, self.in_flight = self.in_flight, submitted
-        idle = len(self.live) == len(self.paused)
+        idle = len(self.live) == len(self.paused)  # kept ones, which are no longer live, wait for nothing here
         assert submitted or collected or idle, "requests wait, nothing runs, and nothing will change that"
         if collected:
             accepted = self.scheduler.update(collected, self.now)
@@ -151,6 +170,8 @@ class Drive:
             self.finish(request, FinishReason.STOP)
         elif request.num_sampled_tokens == max_tokens or len(request.token_ids) >= self.config.max_model_len:
             self.finish(request, FinishReason.LENGTH)
+        elif token_id == CALL and self.with_clients and client_runs(request.token_ids):
+            self.client_call(request)
         elif token_id == CALL:
             rewritten, expected_s = surgery(request.token_ids), self.expected_s(request)
             for scheduler in (self.scheduler, self.twin):
@@ -161,6 +182,19 @@ class Drive:
             self.paused.append(request.request_id)
             if returns_at_once(request.token_ids):
                 self.api_return(request.request_id)
+
+    def client_call(self, request: Request) -> None:
+        """Ends a request with a call that its client runs."""
+        request_id = request.request_id
+        prompt, max_tokens = self.prompts[request_id]
+        del self.live[request_id]
+        expected = undisturbed(prompt, max_tokens, self.config.max_model_len)
+        before = len(request.token_ids) - 1  # where the call is rewritten if a tool runs it
+        assert request.token_ids[:before] == expected[:before], f"{request_id} yields other tokens than when it is alone"
+        call = ClientCall((f"call of {request_id}",), ("theirs",), self.expected_s(request))
+        handlings = [scheduler.client_called(request_id, self.now, call) for scheduler in (self.scheduler, self.twin)]
+        assert handlings[0] == handlings[1]
+        self.awaited.append((f"call of {request_id}", list(request.token_ids)))
 
     def expected_s(self, request: Request) -> float | None:
         """A guess at how long the call takes; sometimes none."""
@@ -204,6 +238,9 @@ class Drive:
                 break
             self.step()
         assert not self.live, f"{list(self.live)} did not end within {max_steps} steps"
+        for scheduler in (self.scheduler, self.twin):
+            scheduler.release_kept()
+            scheduler.check()
         assert self.scheduler.blocks.num_free_blocks == self.num_blocks - 1
         assert self.scheduler.blocks.host.num_free == self.num_host_blocks
         counts = self.scheduler.num_waiting, self.scheduler.num_running, self.scheduler.num_in_api_call

@@ -49,11 +49,13 @@ def some_drive(rng: random.Random) -> Drive:
         max_num_seqs=max_num_seqs,
         max_model_len=max_model_len,
         prefix_cache=rng.random() < 0.6,
+        client_keep_s=rng.choice([0.0, 3.0, 1000.0]),
         preserve_limit_s=rng.choice([None, None, 0.0, 1.0, 4.0]),
         **{name: rng.choice(choices) for name, choices in OPTIONS.items() if rng.random() < 0.4},
     )
     num_blocks = -(-max_model_len // block_size) + 1 + rng.choice([0, 0, 1, 2, 4, 8, 16])
-    return Drive(config, block_size, num_blocks, rng.choice([0, 1, 1, 2, 3, 6, 14, 40]), rng.choice(COSTS))
+    host_blocks, cost_model = rng.choice([0, 1, 1, 2, 3, 6, 14, 40]), rng.choice(COSTS)
+    return Drive(config, block_size, num_blocks, host_blocks, cost_model, with_clients=rng.random() < 0.5)
 
 
 def some_prompt(rng: random.Random, max_model_len: int) -> list[int]:
@@ -65,6 +67,7 @@ def some_prompt(rng: random.Random, max_model_len: int) -> list[int]:
 
 @pytest.mark.parametrize("seeds", [range(30), pytest.param(range(30, 150), marks=pytest.mark.slow)], ids=["some", "more"])
 def test_every_request_of_a_campaign_ends_with_the_tokens_it_has_when_alone(seeds: range) -> None:
+    num_taken_over = 0
     for seed in seeds:
         rng = random.Random(seed)
         drive = some_drive(rng)
@@ -79,6 +82,8 @@ def test_every_request_of_a_campaign_ends_with_the_tokens_it_has_when_alone(seed
             for request_id in list(drive.paused):
                 if rng.random() < returns:
                     drive.api_return(request_id)
+            if drive.awaited and rng.random() < returns:
+                drive.client_return(by_id=rng.random() < 0.5)
             if drive.live and rng.random() < aborts:
                 drive.abort(rng.choice(list(drive.live)))
             if rng.random() < fails:
@@ -86,3 +91,5 @@ def test_every_request_of_a_campaign_ends_with_the_tokens_it_has_when_alone(seed
             else:
                 drive.step()
         drive.drain()
+        num_taken_over += drive.num_taken_over
+    assert num_taken_over > len(seeds) // 30

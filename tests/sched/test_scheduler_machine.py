@@ -33,6 +33,8 @@ class SchedulerMachine(RuleBasedStateMachine):
         cost_model=st.sampled_from([None, SLOW_LINK, FAST_LINK]),
         prefix_cache=st.booleans(),
         preserve_limit_s=st.sampled_from([None, 0.0, 4.0]),
+        with_clients=st.booleans(),
+        client_keep_s=st.sampled_from([0.0, 2.0, 1000.0]),
     )
     def start(
         self,
@@ -47,10 +49,13 @@ class SchedulerMachine(RuleBasedStateMachine):
         cost_model: CostModel | None,
         prefix_cache: bool,
         preserve_limit_s: float | None,
+        with_clients: bool,
+        client_keep_s: float,
     ) -> None:
         config = SchedulerConfig(
             prefix_cache=prefix_cache,
             preserve_limit_s=preserve_limit_s,
+            client_keep_s=client_keep_s,
             policy=system,
             token_budget=max_num_seqs + spare_budget,
             max_chunk_tokens=max_chunk_tokens,
@@ -58,7 +63,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             max_model_len=max_model_len,
         )
         num_blocks = -(-max_model_len // block_size) + 1 + spare_blocks
-        self.drive = Drive(config, block_size, num_blocks, num_host_blocks, cost_model)
+        self.drive = Drive(config, block_size, num_blocks, num_host_blocks, cost_model, with_clients=with_clients)
 
     @rule(length=st.integers(1, 20), first=st.just(100) | st.integers(100, 10_000), max_tokens=st.none() | st.integers(1, 16))
     def arrive(self, length: int, first: int, max_tokens: int | None) -> None:
@@ -85,6 +90,11 @@ class SchedulerMachine(RuleBasedStateMachine):
     def every_api_returns(self) -> None:
         for request_id in list(self.drive.paused):
             self.drive.api_return(request_id)
+
+    @precondition(lambda self: self.drive.awaited)
+    @rule(by_id=st.booleans())
+    def client_returns(self, by_id: bool) -> None:
+        self.drive.client_return(by_id=by_id)
 
     @rule(every=st.integers(1, 3), way=st.sampled_from(["in", "out"]))
     def copies_fail_for_a_step(self, every: int, way: str) -> None:

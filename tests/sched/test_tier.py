@@ -127,6 +127,34 @@ def test_a_forgotten_block_is_not_found_and_is_free_at_once_if_nobody_holds_it()
     tier.check([])
 
 
+def test_a_watcher_is_told_how_long_cached_blocks_lay_until_they_were_found_or_given_up():
+    class Watcher:
+        def __init__(self) -> None:
+            self.told: list[tuple[str, float, float]] = []
+
+        def reused(self, idle_s: float) -> None:
+            self.told.append(("reused", 0.0, idle_s))
+
+        def evicted(self, lifetime_s: float, idle_s: float) -> None:
+            self.told.append(("evicted", lifetime_s, idle_s))
+
+    tier, watcher = Tier(1, 2), Watcher()
+    tier.watcher = watcher
+    (block,) = tier.take(1)
+    tier.now_s = 10.0
+    tier.index(block, block_digest(ROOT, [1]), ROOT, 0)
+    tier.hold(block)  # held already: it has not lain
+    tier.release(block)
+    tier.now_s = 13.0
+    tier.release(block)
+    tier.now_s = 15.0
+    tier.hold(block)
+    tier.release(block)
+    tier.now_s = 22.0
+    tier.take(2)
+    assert watcher.told == [("reused", 0.0, 2.0), ("evicted", 12.0, 7.0)]
+
+
 def test_the_ledger_balances_through_any_use():
     rng = random.Random(3)
     for eviction in (least_recently_used, cost_aware(QUADRATIC, 4, 10.0)):
