@@ -27,6 +27,7 @@ def make_search(articles: Callable[[], Sequence[Article]] = encyclopedia.article
         description="Looks a name or title up in an encyclopedia and returns the article.",
         parameters=one_string("query", "The name or title to look up."),
         function=_Index(articles).find,
+        max_result_chars=400,
     )
 
 

@@ -1,43 +1,24 @@
-from itertools import pairwise
 from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lamps_jax.tools.call_format import (
-    MAX_CALL_CHARS,
-    InlineCallParser,
-    WrittenCall,
-    parse_arguments,
-    render_arguments,
-    render_result,
-)
+from lamps_jax.tools.formats.call_format import WrittenCall
+from lamps_jax.tools.formats.inline import INLINE, MAX_CALL_CHARS, InlineCallParser, render_arguments
 from lamps_jax.tools.tool import Tool, ToolError
+from tests.tools.formats.reading import cut, make_tool, named, read
 
 NAMES = frozenset({"Calc", "Calculator", "Search"})
+TOOLS = named(*(make_tool(name, text="string") for name in NAMES))
 
 fragments = st.sampled_from([*"[()] aé\n", "->", ")->", ") ->", "[Calc", "[Calculator(", "[Search(x", "[Other("])
 texts = st.lists(fragments, max_size=14).map("".join)
 
 
 def events(pieces: list[str]) -> tuple[str, list[tuple[str, str]]]:
-    """Text with a mark for each call, and the calls; what stands behind an arrow is fed again."""
-    parser, shown, calls = InlineCallParser(NAMES), "", list[tuple[str, str]]()
-    queue = list(pieces)
-    while queue:
-        plain, call = parser.feed(queue.pop(0))
-        shown += plain
-        if call:
-            shown += "|"
-            calls.append((call.name, call.arguments))
-            queue.insert(0, call.surplus)
-    return shown + parser.flush(), calls
-
-
-def cut(text: str, at: list[int]) -> list[str]:
-    borders = sorted({0, len(text), *(place % (len(text) + 1) for place in at)})
-    return [text[start:end] for start, end in pairwise(borders)]
+    """Text with a mark for each call, and the calls."""
+    return read(INLINE, pieces, TOOLS)
 
 
 @given(texts, st.lists(st.integers(0, 100), max_size=10))
@@ -71,14 +52,14 @@ def test_text_that_cannot_become_a_call_is_not_held_back():
     parser = InlineCallParser(NAMES)
     for piece in ("plain", " a] (b) ->", "[1]", "[x(", "[Calcu]", "[Calculators("):
         assert parser.feed(piece) == (piece, None)
-    assert parser.flush() == ""
+    assert parser.flush() == ("", None)
 
 
 @pytest.mark.parametrize("piece", ["[", "[C", "[Calc", "[Calc(", "[Calculator(1) ", "[Search(a [b] c)-"])
 def test_text_that_may_become_a_call_is_held_back(piece: str):
     parser = InlineCallParser(NAMES)
     assert parser.feed("so " + piece) == ("so ", None)
-    assert parser.flush() == piece
+    assert parser.flush() == (piece, None)
 
 
 @pytest.mark.parametrize(
@@ -115,12 +96,15 @@ def test_a_bracket_that_stays_open_is_text_in_the_end():
 
 @pytest.mark.parametrize(("result", "text"), [("7", " 7]"), ("", " ]"), (" a\n b\t\tc ", " a b c]"), ("x] y", " x] y]")])
 def test_a_result_is_one_line_and_closes_the_bracket(result: str, text: str):
-    assert render_result(result) == text
+    assert INLINE.result_text(WrittenCall("Calc", "1"), result) == text
 
 
-def tool_with(required: tuple[str, ...] = (), **types: str) -> Tool:
-    properties = {name: {"type": kind} for name, kind in types.items()}
-    return Tool("T", "", {"type": "object", "properties": properties, "required": list(required)}, str)
+def tool_with(required: tuple[str, ...] = (), **types: Any) -> Tool:
+    return make_tool("T", required, **types)
+
+
+def parsed(tool: Tool, text: str) -> dict[str, Any]:
+    return INLINE.parse_arguments(tool, WrittenCall(tool.name, text))
 
 
 @pytest.mark.parametrize(
@@ -129,7 +113,11 @@ def tool_with(required: tuple[str, ...] = (), **types: str) -> Tool:
         (tool_with(a="string"), "x, y (z)", {"a": "x, y (z)"}),
         (tool_with(a="string"), "42", {"a": "42"}),
         (tool_with(a="integer"), "42", {"a": 42}),
-        (tool_with(a="integer"), "many", {"a": "many"}),
+        (tool_with(a={"type": ["integer", "string"]}), "many", {"a": "many"}),
+        (tool_with(a={"anyOf": [{"type": "integer"}, {"type": "null"}]}), "42", {"a": 42}),
+        (tool_with(a={"enum": ["42", 7]}), "42", {"a": "42"}),
+        (tool_with(a={"enum": ["42", 7]}), "7", {"a": 7}),
+        (tool_with(a="array"), "[1, 2]", {"a": [1, 2]}),
         (tool_with(a="string", b="string"), "x,y", {"a": "x", "b": "y"}),
         (tool_with(a="string", b="number", c="boolean"), " x , 1.5 ,true", {"a": "x", "b": 1.5, "c": True}),
         (tool_with(("a",), a="string", b="string"), "x", {"a": "x"}),
@@ -138,7 +126,7 @@ def tool_with(required: tuple[str, ...] = (), **types: str) -> Tool:
     ],
 )
 def test_written_arguments_get_the_names_and_types_of_the_schema(tool: Tool, text: str, arguments: dict[str, Any]):
-    assert parse_arguments(tool, text) == arguments
+    assert parsed(tool, text) == arguments
 
 
 @pytest.mark.parametrize(
@@ -152,7 +140,7 @@ def test_written_arguments_get_the_names_and_types_of_the_schema(tool: Tool, tex
 )
 def test_too_few_or_too_many_arguments_are_refused_with_the_names(tool: Tool, text: str):
     with pytest.raises(ToolError, match="T takes the arguments"):
-        parse_arguments(tool, text)
+        parsed(tool, text)
 
 
 @pytest.mark.parametrize(
@@ -175,11 +163,21 @@ def test_arguments_of_the_openai_api_are_written_as_a_model_would(arguments: Any
 def test_what_is_written_for_several_arguments_is_read_back(values: list[str]):
     tool = tool_with(**{f"p{number}": "string" for number in range(len(values))})
     arguments = dict(zip(tool.parameter_names, values, strict=True))
-    assert parse_arguments(tool, render_arguments(arguments)) == arguments
+    assert parsed(tool, render_arguments(arguments)) == arguments
 
 
-@pytest.mark.parametrize("written", ["NaN", "Infinity", "[" * 1900, '"\\ud800"', "seven"])
-def test_what_json_cannot_carry_stays_text(written: str) -> None:
-    schema = {"type": "object", "properties": {"number": {"type": "number"}}}
-    assert parse_arguments(Tool("T", "", schema, str), written) == {"number": written}
+@pytest.mark.parametrize("written", ["NaN", "Infinity", "[" * 1900, '"\\ud800"', "seven", "1.5"])
+def test_what_is_not_of_the_type_that_the_schema_asks_for_is_refused_by_name(written: str):
+    with pytest.raises(ToolError, match=r"number: .*is not of type 'integer'"):
+        parsed(tool_with(number="integer"), written)
+    assert parsed(tool_with(number={"type": ["integer", "string"]}), written) == {"number": written}
     assert render_arguments(written) == written
+
+
+def test_nothing_is_said_of_tools_for_the_model_knows_them():
+    assert INLINE.tool_prompt([{"type": "function", "function": {"name": "f"}}]) == ""
+
+
+def test_a_name_with_dashes_and_dots_is_called():
+    tools = named(make_tool("get-weather.v2", city="string"))
+    assert read(INLINE, list("so [get-weather.v2(Oslo) -> x"), tools) == ("so | x", [("get-weather.v2", "Oslo")])
