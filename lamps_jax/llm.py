@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 from lamps_jax.config import EngineConfig
 from lamps_jax.engine.build import Progress, build_engine, model_directory
+from lamps_jax.engine.conversation import conversation_token_ids
 from lamps_jax.engine.engine import Engine
 from lamps_jax.engine.events import ApiCall, Event, RequestOutput
 from lamps_jax.metrics import Latencies, latencies
-from lamps_jax.models.chat import render_chat
 from lamps_jax.sched.request import FinishReason, SamplingParams
 from lamps_jax.tools.builtin import BUILTIN_TOOLS
+from lamps_jax.tools.formats.call_format import Turn
 from lamps_jax.tools.tool import Tool
 
 
@@ -100,7 +101,8 @@ class LLM:
     def _encode(self, prompt: str, *, raw: bool) -> list[int]:
         if raw:
             return self.engine.tokenizer.encode_prompt(prompt)
-        return render_chat(self.engine.tokenizer, [{"role": "user", "content": prompt}])
+        call_format, tools = self.engine.call_format, self.engine.tools.values()
+        return conversation_token_ids(self.engine.tokenizer, [Turn("user", prompt)], call_format=call_format, tools=tools)
 
 
 def _generation(prompt: str, output: RequestOutput) -> Generation:

@@ -171,7 +171,7 @@ class ProgramRunner:
 
     def run(self, program: Any, packed: np.ndarray) -> np.ndarray:
         """Runs a program and binds what it donated again."""
-        self.pool, self.last_tokens, sampled = program(self.model.weights, self.pool, self.last_tokens, packed)
+        self.pool, self.last_tokens, sampled, _ = program(self.model.weights, self.pool, self.last_tokens, packed)
         jax.effects_barrier()
         return np.asarray(sampled)
 

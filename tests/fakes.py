@@ -2,8 +2,10 @@
 
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
+import numpy as np
 from tokenizers import Tokenizer as BackendTokenizer
 from tokenizers import decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
@@ -11,7 +13,9 @@ from transformers import PreTrainedTokenizerFast
 from lamps_jax.config import SchedulerConfig
 from lamps_jax.embedded.text import CHAT_TEMPLATE
 from lamps_jax.engine.api_runner import ThreadApiRunner
+from lamps_jax.engine.control import Control
 from lamps_jax.engine.engine import Engine
+from lamps_jax.engine.grammar import Grammars
 from lamps_jax.models.tokenizer import Tokenizer
 from lamps_jax.sched.block_manager import BlockManager
 from lamps_jax.sched.plan import StepPlan, StepResult
@@ -79,10 +83,15 @@ class ScriptedExecutor:
         self._eos = self._tokenizer.vocab_size - 1
         self._pool: dict[tuple[int, int], int] = {}
         self._last_sample: dict[int, int] = {}
+        self._slots: dict[str, int] = {}
+        self._host: dict[int, dict[int, int]] = {}
+        self._arriving: dict[tuple[int, int], int] = {}
 
     def submit(self, plan: StepPlan) -> StepResult:
         """Computes the step; its samples are shown by `collect`."""
         sampled: dict[str, int] = {}
+        self._copy(plan)
+        self._slots = {row.request_id: row.slot for row in (*plan.prefills, *plan.decodes)}
         for chunk in plan.prefills:
             end = chunk.start + len(chunk.token_ids)
             for position, token_id in enumerate(chunk.token_ids, start=chunk.start):
@@ -96,6 +105,34 @@ class ScriptedExecutor:
             context = self._context(decode.block_ids, decode.position + 1)
             sampled[decode.request_id] = self._last_sample[decode.slot] = self._next_token(context, ban_eos=decode.ban_eos)
         return StepResult(plan.step_id, sampled)
+
+    def _copy(self, plan: StepPlan) -> None:
+        """Moves blocks between the pool and the host: what the plan before brought in is there, and this one's comes next."""
+        self._pool |= self._arriving
+        places = range(BLOCK_SIZE)
+        for copy in plan.swap_outs:
+            block = copy.device_block
+            self._host[copy.host_block] = {at: self._pool[block, at] for at in places if (block, at) in self._pool}
+        self._arriving = {
+            (copy.device_block, at): token_id for copy in plan.swap_ins for at, token_id in self._host[copy.host_block].items()
+        }
+
+    def choose(self, handle: StepResult, controls: Sequence[Control]) -> StepResult:
+        """Takes the script's token where it is allowed, and else the first that is; each is as certain as can be."""
+        for control in controls:
+            token_id = handle.sampled[control.request_id]
+            if control.allowed is not None:
+                bits = np.flatnonzero(np.unpackbits(control.allowed.view(np.uint8), bitorder="little"))
+                token_id = token_id if token_id in bits else int(bits[0])
+                handle.sampled[control.request_id] = token_id
+                self._last_sample[self._slots[control.request_id]] = token_id
+        wanted = {control.request_id: control.sampling.num_logprobs for control in controls}
+        logprobs = {
+            request_id: (0.0, ((handle.sampled[request_id], 0.0), (self._eos, -9.0))[:count])
+            for request_id, count in wanted.items()
+            if count is not None
+        }
+        return replace(handle, logprobs=logprobs)
 
     def collect(self, handle: StepResult) -> StepResult:
         """The samples of a step."""
@@ -141,6 +178,7 @@ def make_engine(
     max_num_seqs: int = 8,
     max_model_len: int = 512,
     num_blocks: int | None = None,
+    num_host_blocks: int = 0,
     policy: str = "preserve",
     max_calls: int = 16,
 ) -> Engine:
@@ -156,12 +194,13 @@ def make_engine(
     num_blocks = num_blocks or max_num_seqs * -(-max_model_len // BLOCK_SIZE) + 1
     tokenizer = make_tokenizer()
     engine = Engine(
-        scheduler=Scheduler(config, BlockManager(num_blocks, BLOCK_SIZE)),
+        scheduler=Scheduler(config, BlockManager(num_blocks, BLOCK_SIZE, num_host_blocks=num_host_blocks)),
         executor=executor or ScriptedExecutor(),
         api_runner=ThreadApiRunner(wake_up=lambda: engine.wake_up()),
         tokenizer=tokenizer,
         tools={tool.name: tool for tool in tools},
         eos_token_ids=(tokenizer.vocab_size - 1,),
+        grammars=Grammars(tokenizer, vocab_size=tokenizer.vocab_size, eos_token_ids=(tokenizer.vocab_size - 1,)),
     )
     return engine
 

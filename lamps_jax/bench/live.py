@@ -1,14 +1,15 @@
 """A run on the engine of this process, in real time: what `sim.run.simulate` does in virtual time."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from lamps_jax.bench.machine import LiveMachine
 from lamps_jax.engine.api_runner import ThreadApiRunner
-from lamps_jax.engine.engine import Executor
+from lamps_jax.engine.control import Control
 from lamps_jax.engine.events import Event
 from lamps_jax.engine.measure import num_context_tokens
+from lamps_jax.engine.protocols import Executor
 from lamps_jax.sched.plan import StepPlan, StepResult
 from lamps_jax.sim.executor import Charge, Submitted, Totals
 from lamps_jax.sim.player import Parts, Player
@@ -75,6 +76,10 @@ class TimedExecutor:
         """Starts a step."""
         now = self._clock()
         return _UnderWay(plan, now, self._executor.submit(plan))
+
+    def choose(self, handle: _UnderWay, controls: Sequence[Control]) -> _UnderWay:
+        """As the executor does."""
+        return handle._replace(handle=self._executor.choose(handle.handle, controls))
 
     def collect(self, handle: _UnderWay) -> StepResult:
         """Waits for a step."""

@@ -94,7 +94,6 @@ class _Runner:
         attention = select_attention("auto", attention_shape(model, self._config, None))
         self._programs = make_programs(
             model.graph, model.parameter_names, attention.attend, block_size=BLOCK_SIZE, max_blocks=width, eos_token_ids=(),
-            return_logits=True,
         )  # fmt: skip
 
     def prefill(self, slot: int, prompt: Sequence[int]) -> list[np.ndarray]:
@@ -116,5 +115,5 @@ class _Runner:
 
     def _run(self, program: str, packed: np.ndarray) -> np.ndarray:
         run = getattr(self._programs, program)
-        self._pool, self._last_tokens, logits = run(self._weights, self._pool, self._last_tokens, packed)
+        self._pool, self._last_tokens, _, logits = run(self._weights, self._pool, self._last_tokens, packed)
         return np.asarray(logits)

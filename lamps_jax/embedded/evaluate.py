@@ -27,7 +27,8 @@ from lamps_jax.llm import LLM, Generation
 from lamps_jax.sched.request import SamplingParams
 from lamps_jax.tools.builtin import BUILTIN_TOOLS
 from lamps_jax.tools.calendar import make_calendar
-from lamps_jax.tools.call_format import parse_arguments, render_result
+from lamps_jax.tools.formats.call_format import WrittenCall
+from lamps_jax.tools.formats.inline import INLINE
 from lamps_jax.tools.tool import Tool, ToolError
 
 TODAY = date(2026, 3, 14)
@@ -89,7 +90,7 @@ def replay(question: Question, tools: Mapping[str, Tool]) -> Question:
     calls, answer, state = [], question.answer, dict[str, dict[str, Any]]()
     for call in question.calls:
         tool = tools[call.tool]
-        arguments = parse_arguments(tool, call.arguments)
+        arguments = INLINE.parse_arguments(tool, WrittenCall(call.tool, call.arguments))
         if tool.stateful:
             arguments["state"] = state.setdefault(tool.name, {})
         try:
@@ -173,7 +174,11 @@ def _generated(generation: Generation) -> str:
 
 
 def _text(calls: Iterable[tuple[str, str, str]], answer: str) -> str:
-    return "".join(f"[{name}({arguments}) ->{render_result(result)} " for name, arguments, result in calls) + answer
+    return "".join(_call_text(WrittenCall(name, arguments), result) for name, arguments, result in calls) + answer
+
+
+def _call_text(call: WrittenCall, result: str) -> str:
+    return f"[{call.name}({call.arguments}) ->{INLINE.result_text(call, result)} "
 
 
 def as_markdown(scores: Sequence[Score]) -> str:

@@ -11,8 +11,10 @@ import jax
 import lamps_jax
 from lamps_jax.config import EngineConfig
 from lamps_jax.engine.api_runner import ThreadApiRunner
+from lamps_jax.engine.call_results import working_format
 from lamps_jax.engine.distributed import agree
 from lamps_jax.engine.engine import Engine
+from lamps_jax.engine.grammar import Grammars
 from lamps_jax.engine.jax_executor import JaxExecutor
 from lamps_jax.engine.measure import measure_cost_model
 from lamps_jax.engine.pool_size import check_host_pool_fits, check_weights_fit, free_bytes, free_host_bytes, num_blocks
@@ -103,6 +105,7 @@ def assemble_engine(
 ) -> Engine:
     """An engine for a model that is loaded already."""
     config = sized(config, model.config)
+    call_format = working_format(config.tool_format, tokenizer)
     executor = _warm_executor(model, config, progress)
     asked = None if predictor is None else predictor(tokenizer, lambda: engine.wake_up())
     engine = Engine(
@@ -113,7 +116,9 @@ def assemble_engine(
         tools={tool.name: tool for tool in tools},
         eos_token_ids=model.eos_token_ids,
         default_temperature=model.default_temperature,
+        call_format=call_format,
         late_predictor=asked if isinstance(asked, LatePredictor) else None,
+        grammars=Grammars(tokenizer, vocab_size=model.config.vocab_size, eos_token_ids=model.eos_token_ids),
     )
     return engine
 

@@ -193,8 +193,8 @@ class Leader:
             self._oldest_folder += 1
 
 
-def follow(run: Callable[[str, NDArray[np.int32]], object]) -> bool:
-    """Calls `run` with what process 0 runs, until that ends; whether it ended well.
+def follow(run: Callable[[list[Run]], object]) -> bool:
+    """Calls `run` with what process 0 runs at a time, until that ends; whether it ended well.
 
     The first SIGINT or SIGTERM is left to process 0, which gets one too where all processes are told to end, and wants to end its
     requests first; a second one ends this process.
@@ -213,8 +213,7 @@ def follow(run: Callable[[str, NDArray[np.int32]], object]) -> bool:
                 for _, how in client.key_value_dir_get(_END):
                     return how == "well"
                 continue
-            for name, packed in decode(message):
-                run(name, packed)
+            run(decode(message))
             number += 1
 
 

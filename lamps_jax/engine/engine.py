@@ -11,73 +11,32 @@ import itertools
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from lamps_jax.engine.api_runner import ApiOutcome
-from lamps_jax.engine.events import ApiCall, Event, EventSink, RequestOutput
+from lamps_jax.engine.calls import ReadCall, awaited_calls, read_call
+from lamps_jax.engine.control import Control
+from lamps_jax.engine.events import Event, EventSink, RequestOutput
+from lamps_jax.engine.live_request import LiveRequest, controlled
 from lamps_jax.engine.options import NO_OPTIONS, RequestOptions
+from lamps_jax.engine.protocols import ApiRunner, Clock, Executor, StepSink
 from lamps_jax.engine.text_stream import TextStream, TokenReader
 from lamps_jax.metrics import Timestamps
 from lamps_jax.sched.estimates import LatePredictor
-from lamps_jax.sched.plan import StepPlan, StepResult
-from lamps_jax.sched.request import FinishReason, Request, RequestState, SamplingParams
+from lamps_jax.sched.plan import SampledLogprob
+from lamps_jax.sched.request import FinishReason, Handling, Request, RequestState, SamplingParams
 from lamps_jax.sched.scheduler import Scheduler
-from lamps_jax.tools.call_format import WrittenCall, parse_arguments
-from lamps_jax.tools.tool import Tool, ToolError
+from lamps_jax.tools.formats.call_format import CallFormat, WrittenCall
+from lamps_jax.tools.formats.inline import INLINE
+from lamps_jax.tools.tool import Tool
 
 if TYPE_CHECKING:  # a simulation needs no tokenizer, which takes seconds to import
+    from lamps_jax.engine.grammar import Grammars
     from lamps_jax.models.tokenizer import Tokenizer
 
 logger = logging.getLogger(__name__)
-
-Clock = Callable[[], float]
-"""Seconds since some fixed moment."""
-
-
-class Executor(Protocol):
-    """Runs plans in the order in which they are submitted."""
-
-    def submit(self, plan: StepPlan) -> Any:
-        """Starts a step; returns what `collect` takes."""
-        ...
-
-    def collect(self, handle: Any) -> StepResult:
-        """Waits for the step's samples."""
-        ...
-
-
-class ApiRunner(Protocol):
-    """Runs tools while the loop goes on; each call once."""
-
-    def start(self, request_id: str, tool: Tool, arguments: dict[str, Any]) -> None:
-        """Begins a call."""
-        ...
-
-    def poll(self) -> list[ApiOutcome]:
-        """Calls that ended since the last poll."""
-        ...
-
-    def cancel(self, request_id: str) -> None:
-        """Forgets the calls of a request."""
-        ...
-
-    def next_deadline_s(self) -> float | None:
-        """When `poll` will have something to say even if no tool returns."""
-        ...
-
-
-@dataclass(slots=True)
-class _LiveRequest:
-    """A request that has not ended, with what the engine, unlike the scheduler, knows of it."""
-
-    request: Request
-    output: RequestOutput
-    reader: TokenReader
-    on_event: EventSink
-    client_tools: Mapping[str, Tool]
-    tool_state: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 class Engine:
@@ -85,7 +44,13 @@ class Engine:
 
     Args:
         tokenizer: Of the model; None where every request is added with a reader of its own.
+        grammars: What constraints are compiled with; None where no request has any.
+        call_format: The form in which the model writes calls.
         late_predictor: The scheduler's predictor, if that may know more of a request some time after it was asked.
+
+    Attributes:
+        on_step: Told of every step, on the engine's thread; must return soon and not raise. To be set before the first step.
+        num_sampled_tokens: Tokens that its requests have taken, so far.
     """
 
     def __init__(
@@ -99,17 +64,23 @@ class Engine:
         eos_token_ids: tuple[int, ...],
         default_temperature: float = 1.0,
         late_predictor: LatePredictor | None = None,
+        grammars: "Grammars | None" = None,
+        call_format: CallFormat = INLINE,
         clock: Clock = time.monotonic,
     ):
-        self.scheduler, self.tools, self.clock = scheduler, tools, clock
-        self.default_temperature = default_temperature
+        self.scheduler, self.tools, self.clock, self.grammars = scheduler, tools, clock, grammars
+        self.default_temperature, self.call_format = default_temperature, call_format
         self._executor, self._api_runner, self._tokenizer = executor, api_runner, tokenizer
         self._eos_token_ids, self._late_predictor = frozenset(eos_token_ids), late_predictor
         self._max_model_len = scheduler.config.max_model_len
-        self._live: dict[str, _LiveRequest] = {}
+        self._live: dict[str, LiveRequest] = {}
+        self._controlled: dict[str, LiveRequest] = {}  # those of them whose tokens are chosen by a program of its own
         self._ids = itertools.count()
         self._in_flight: Any = None
         self._wake_up = threading.Event()
+        self.on_step: StepSink | None = None
+        self.num_sampled_tokens = 0
+        self._step_began_s = 0.0
 
     @property
     def tokenizer(self) -> "Tokenizer":
@@ -121,6 +92,11 @@ class Engine:
         if self._tokenizer is None:
             raise RuntimeError("this engine has no tokenizer; add its requests with a reader of their tokens")
         return self._tokenizer
+
+    @property
+    def executor(self) -> Executor:
+        """Runs its plans."""
+        return self._executor
 
     @property
     def num_unfinished(self) -> int:
@@ -144,7 +120,16 @@ class Engine:
             "running_requests": self.scheduler.num_running,
             "waiting_requests": max(0, self.scheduler.num_waiting),
             "requests_in_api_call": self.scheduler.num_in_api_call,
-        }
+            "cached_device_blocks": blocks.device.num_cached,
+            "recomputed_tokens": self.scheduler.num_recomputed_tokens,
+            "promoted_requests": self.scheduler.num_promoted,
+            "steps": self.scheduler.num_steps,
+            "sampled_tokens": self.num_sampled_tokens,
+        } | self._paused_by_handling()
+
+    def _paused_by_handling(self) -> dict[str, int]:
+        paused = Counter(request.handling for request in tuple(self.scheduler.paused()))
+        return {f"paused_{handling.value}": paused[handling] for handling in Handling}
 
     def add(
         self,
@@ -166,22 +151,38 @@ class Engine:
             request_id: Its id; None for one of the engine's own.
 
         Raises:
-            ValueError: If the prompt is empty, too long for the model's context, or not that of `fork_of`.
+            ValueError: If the prompt is empty, too long for the model's context, or not that of `fork_of`, or its constraint
+                cannot be compiled.
         """
         request_id, now = request_id or f"request-{next(self._ids)}", self.clock()
         request = Request(
             request_id, now, list(prompt_token_ids), sampling,
             cache_salt=options.cache_salt, request_type=options.request_type, program_id=options.program_id, hints=options.hints,
+            priority=options.priority, expected_output_tokens=options.expected_output_tokens,
         )  # fmt: skip
-        self.scheduler.add(request, fork_of=fork_of)
-        client_tools = options.client_tools
         if reader is None:
-            names = frozenset((*self.tools, *client_tools)) if options.recognise_calls else frozenset[str]()
-            detokenizer = self.tokenizer.stream(request.token_ids)
-            reader = TextStream(detokenizer, tools=names, stop=sampling.stop, tokenizer=self.tokenizer)
+            reader = self._reader(request, options)
         output = RequestOutput(request_id, len(prompt_token_ids), Timestamps(now))
-        self._live[request_id] = _LiveRequest(request, output, reader, on_event, client_tools)
+        live = LiveRequest(request, output, reader, on_event, options)
+        live.begin_text(self.grammars, first=True)
+        self.scheduler.add(request, fork_of=fork_of, answered_calls=options.answered_calls)
+        self._live[request_id] = live
+        if sampling.is_controlled:
+            self._controlled[request_id] = live
         return request_id
+
+    def _reader(self, request: Request, options: RequestOptions) -> TextStream:
+        """What reads the tokens of a request as the model's text."""
+        constraint = request.sampling.constraint
+        may_call = options.recognise_calls and (constraint is None or constraint.kind == "lark")
+        return TextStream(
+            self.tokenizer.stream(request.token_ids),
+            stop=request.sampling.stop,
+            call_format=self.call_format,
+            tools={**self.tools, **options.client_tools} if may_call else {},
+            tokenizer=self.tokenizer,
+            calls_first=constraint is not None,
+        )
 
     def abort(self, request_id: str) -> None:
         """Ends a request in whatever state it is; one that has ended already is left alone."""
@@ -204,18 +205,30 @@ class Engine:
             self._guarded(outcome.request_id, self._resume, outcome)
         if self._late_predictor is not None:
             self._take_predictions(self._late_predictor)
-        plan = self.scheduler.schedule(self.clock())
+        now = self.clock()
+        plan = self.scheduler.schedule(now)
+        for chunk in plan.prefills:
+            if (output := self._live[chunk.request_id].output).timestamps.scheduled_s is None:
+                output.timestamps.scheduled_s = now
+                self._live[chunk.request_id].on_event(Event("started", output))
         submitted = self._executor.submit(plan) if plan else None
+        if self.on_step is not None and plan:
+            self.on_step(plan, 0.0 if self._in_flight is None else now - self._step_began_s)
+            self._step_began_s = now
         collected, self._in_flight = self._in_flight, submitted
         if collected is not None:
             result = self._executor.collect(collected)
             now = self.clock()
             live = self._live
-            for request, token_id in self.scheduler.update(result, now):
+            samples = self.scheduler.update(result, now)
+            self.num_sampled_tokens += len(samples)
+            for request, token_id in samples:
                 try:
-                    self._take_token(live[request.request_id], token_id, now)
+                    self._take_token(live[request.request_id], token_id, now, result.logprobs.get(request.request_id))
                 except Exception as error:
                     self._fail(request.request_id, error)
+        if self._controlled and submitted is not None:
+            self._choose()
         return bool(outcomes) or submitted is not None or collected is not None
 
     def wake_up(self) -> None:
@@ -230,6 +243,17 @@ class Engine:
             limits += [] if deadline is None else [max(0.0, deadline - now)]
         self._wake_up.wait(min(limits, default=None))
         self._wake_up.clear()
+
+    def _choose(self) -> None:
+        """Has the tokens chosen that the step just submitted samples of controlled requests, now that those before are known."""
+        controls: list[Control] = []
+        for live in controlled(self._controlled.values()):
+            try:
+                controls.append(live.control())
+            except Exception as error:
+                self._fail(live.output.request_id, error)
+        if controls:
+            self._in_flight = self._executor.choose(self._in_flight, controls)
 
     def _take_predictions(self, predictor: LatePredictor) -> None:
         """Has requests that wait ranked by what is known of them only now."""
@@ -252,58 +276,87 @@ class Engine:
             live.output.error = f"the request failed ({type(error).__name__}: {error})"
             self._finish(live, FinishReason.ERROR)
 
-    def _take_token(self, live: _LiveRequest, token_id: int, now: float) -> None:
+    def _take_token(self, live: LiveRequest, token_id: int, now: float, logprob: SampledLogprob | None) -> None:
         request, output, sampling = live.request, live.output, live.request.sampling
         times, num_sampled = output.timestamps, request.num_sampled_tokens
         times.last_token_s = now
         if times.first_token_s is None:
             times.first_token_s = now
-        output.token_ids.append(token_id)
-        step = live.reader.push(token_id, stop_allowed=num_sampled >= sampling.min_tokens)
+        if live.resumed is not None:
+            live.resumed.resumed_s, live.resumed = now, None
+        live.take(token_id, logprob)
+        may_stop = num_sampled >= sampling.min_tokens
+        if may_stop and token_id in sampling.stop_token_ids:
+            self._finish(live, FinishReason.STOP)
+            return
+        step = live.reader.push(token_id, stop_allowed=may_stop)
         if step.text:
             self._show(live, step.text)
-        if step.stopped or (token_id in self._eos_token_ids and not sampling.ignore_eos):
-            self._finish(live, FinishReason.STOP, flush=not step.stopped)
+        if step.stopped:
+            self._finish(live, FinishReason.STOP, flush=False)
+        elif token_id in self._eos_token_ids and not sampling.ignore_eos:
+            self._end_turn(live)
         elif num_sampled == sampling.max_tokens or len(request.token_ids) >= self._max_model_len:
             self._finish(live, FinishReason.LENGTH)
         elif step.call is not None:
             self._call(live, step.call, step.token_text)
+        elif live.matcher is not None and live.matcher.is_over:
+            self._end_turn(live)
 
-    def _show(self, live: _LiveRequest, text: str) -> None:
+    def _end_turn(self, live: LiveRequest) -> None:
+        """Ends a request whose model has ended its turn, unless the end completes a call."""
+        step = live.reader.flush()
+        self._show(live, step.text)
+        if step.call is not None:
+            self._call(live, step.call, "", ends_turn=True)
+        else:
+            self._finish(live, FinishReason.STOP, flush=False)
+
+    def _show(self, live: LiveRequest, text: str) -> None:
         if text:
             live.output.text += text
-            live.on_event(Event("text", live.output, text=text))
+            live.on_event(Event("text", live.output, text=text, logprobs=live.take_unshown_logprobs()))
 
-    def _call(self, live: _LiveRequest, written: WrittenCall, token_text: str) -> None:
-        """Ends a request at a call that its client runs; otherwise takes it out of the batch and starts the tool."""
-        output = live.output
-        tool = live.client_tools.get(written.name) or self.tools[written.name]
-        call_id = f"call_{output.request_id}_{len(output.calls)}"
-        call = ApiCall(call_id, tool.name, {}, written.arguments, num_output_tokens=len(output.token_ids))
-        problem = None
-        try:
-            call.arguments = parse_arguments(tool, written.arguments)
-        except ToolError as error:
-            problem = f"error: {error}"
-        if len(output.calls) >= self.scheduler.config.max_calls:
-            problem = f"error: no more than {self.scheduler.config.max_calls} calls are allowed"
-        output.calls.append(call)
-        if written.name in live.client_tools:
-            live.on_event(Event("call", output, call=call))
+    def _call(self, live: LiveRequest, written: WrittenCall, token_text: str, *, ends_turn: bool = False) -> None:
+        """Leaves a call to the client if it is the client's; otherwise takes the request out of the batch and starts the tool."""
+        output, config = live.output, self.scheduler.config
+        read = read_call(live, written, self.tools, now=self.clock(), max_calls=config.max_calls)
+        if live.has_client_calls and not read.call.is_clients:  # which have to return before anything else is run
             self._finish(live, FinishReason.TOOL_CALLS)
             return
-        expected_s = 0.0 if problem else self.scheduler.call_history.expected_s(tool.name)
-        call.expected_s = None if problem else expected_s
-        call.handling = self.scheduler.api_called(output.request_id, self.clock(), expected_s, tool=tool.name)
-        if written.surplus:
-            kept = token_text.removesuffix(written.surplus).lstrip("\N{REPLACEMENT CHARACTER}")  # bytes of an earlier token
-            self.scheduler.replace_last_token(output.request_id, self.tokenizer.encode_text(kept))
-        live.on_event(Event("call", output, call=call))
-        if problem:
-            self._resume(ApiOutcome(output.request_id, problem, failed=True, duration_s=0.0))
+        output.calls.append(read.call)
+        if not read.call.is_clients:
+            self._pause(live, read, written, token_text, ends_turn=ends_turn)
             return
-        state = {"state": live.tool_state.setdefault(tool.name, {})} if tool.stateful else {}
-        self._api_runner.start(output.request_id, tool, {**call.arguments, **state})
+        live.on_event(Event("call", output, call=read.call, logprobs=live.take_unshown_logprobs()))
+        parallel = live.options.parallel_calls and self.call_format.allows_parallel
+        if ends_turn or not parallel or len(output.calls) >= config.max_calls:
+            self._finish(live, FinishReason.TOOL_CALLS)
+            return
+        step = live.reader.go_on(written)
+        self._show(live, step.text)
+        if step.stopped or (step.call is None and live.matcher is not None and live.matcher.is_over):
+            self._finish(live, FinishReason.TOOL_CALLS)
+        elif step.call is not None:
+            self._call(live, step.call, step.token_text)
+
+    def _pause(self, live: LiveRequest, read: ReadCall, written: WrittenCall, token_text: str, *, ends_turn: bool) -> None:
+        """Takes a request out of the batch and starts the tool that it has called, or tells it at once what is wrong."""
+        call, request_id = read.call, live.output.request_id
+        expected_s = 0.0 if read.problem else self._expected_s(live, call.name)
+        call.expected_s = None if read.problem else expected_s
+        call.handling = self.scheduler.api_called(request_id, self.clock(), expected_s, tool=call.name)
+        if ends_turn:
+            self.scheduler.replace_last_token(request_id, [])  # the end of the turn, behind which the result could not stand
+        elif written.surplus:
+            kept = token_text.removesuffix(written.surplus).lstrip("\N{REPLACEMENT CHARACTER}")  # bytes of an earlier token
+            self.scheduler.replace_last_token(request_id, self.tokenizer.encode_text(kept))
+        live.on_event(Event("call", live.output, call=call, logprobs=live.take_unshown_logprobs()))
+        if read.problem or read.tool is None:
+            self._resume(ApiOutcome(request_id, read.problem or "", failed=True, duration_s=0.0))
+            return
+        state = {"state": live.tool_state.setdefault(call.name, {})} if read.tool.stateful else {}
+        self._api_runner.start(request_id, read.tool, {**call.arguments, **state})
 
     def _resume(self, outcome: ApiOutcome) -> None:
         """Gives a request the result of its call and queues it again."""
@@ -312,6 +365,7 @@ class Engine:
             return
         call = live.output.calls[-1]
         call.result, call.failed, call.duration_s = outcome.result, outcome.failed, outcome.duration_s
+        call.returned_s, live.resumed = self.clock(), call
         call.handling = live.request.handling  # want of memory may have turned preserve into discard
         live.output.timestamps.api_s += outcome.duration_s
         whole, room = live.reader.result_token_ids(outcome.result), self.scheduler.room_tokens(live.request)
@@ -323,19 +377,39 @@ class Engine:
             self._finish(live, FinishReason.LENGTH)
             return
         live.reader.inject(token_ids)
+        live.begin_text(self.grammars, first=False)
         self.scheduler.api_returned(outcome.request_id, token_ids, self.clock())
 
-    def _finish(self, live: _LiveRequest, reason: FinishReason, *, flush: bool = True) -> None:
+    def _finish(self, live: LiveRequest, reason: FinishReason, *, flush: bool = True) -> None:
         request_id = live.output.request_id
         if flush and reason in (FinishReason.STOP, FinishReason.LENGTH):
-            self._show(live, live.reader.flush())
+            self._show(live, live.reader.flush().text)
+        if live.has_client_calls and reason is FinishReason.STOP:
+            reason = FinishReason.TOOL_CALLS
         if live.request.state is RequestState.IN_API_CALL:
             self._api_runner.cancel(request_id)
-        self.scheduler.finish(request_id, reason, self.clock())
+        if reason is FinishReason.TOOL_CALLS and not live.options.ends_program:
+            self._await_client(live)
+        else:
+            self.scheduler.finish(request_id, reason, self.clock())
         if self._late_predictor is not None:
             self._late_predictor.forget(request_id)
         del self._live[request_id]
+        self._controlled.pop(request_id, None)
         live.output.finish_reason = reason
         live.output.num_cached_prompt_tokens = live.request.num_cached_prompt_tokens
         live.output.timestamps.finished_s = self.clock()
-        live.on_event(Event("finished", live.output))
+        live.on_event(Event("finished", live.output, logprobs=live.take_unshown_logprobs()))
+
+    def _await_client(self, live: LiveRequest) -> None:
+        """Ends a request whose client is to run its last calls, and keeps what it has computed as during a call."""
+        awaited = awaited_calls(live)
+        handling = self.scheduler.client_called(live.output.request_id, self.clock(), awaited)
+        for call in live.output.calls:
+            if call.is_clients:
+                call.handling, call.expected_s = handling, awaited.expected_s
+
+    def _expected_s(self, live: LiveRequest, tool: str) -> float | None:
+        """How long a call of a tool is expected to take: by who asks, or by what others took."""
+        hint = live.options.expected_call_s.get(tool)
+        return self.scheduler.call_history.expected_s(tool) if hint is None else hint

@@ -17,10 +17,14 @@ class ApiCall:
         written: The arguments as the model wrote them.
         result: What the model was given; None while the tool runs, and for a call that the client runs.
         failed: Whether `result` tells of an error.
-        handling: What became of the request's blocks meanwhile; None for a call that the client runs.
+        handling: What became of the request's blocks meanwhile; None where they are let go at once.
         expected_s: How long it was expected to take when it was made; None if nothing was known, or the client runs it.
         num_output_tokens: Tokens that the request had sampled when it was made, those of the call included.
         returned_token_ids: Tokens of the result in the request's context, as far as they have room there; None as `result`.
+        is_clients: Whether the client is to run it.
+        called_s: When it was made, on the engine's clock.
+        returned_s: When its result was there; None as `result`.
+        resumed_s: When the first token behind its result was sampled; None if none was.
     """
 
     call_id: str
@@ -34,6 +38,10 @@ class ApiCall:
     expected_s: float | None = None
     num_output_tokens: int = 0
     returned_token_ids: list[int] | None = None
+    is_clients: bool = False
+    called_s: float = 0.0
+    returned_s: float | None = None
+    resumed_s: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The call as the endpoint and `--json` show it."""
@@ -90,11 +98,11 @@ class Event:
 
     Attributes:
         logprobs: Of the tokens that were sampled since the last event that had any, if they were asked for.
-        kind: ``text``: `text` was added. ``call``: `call` has begun. ``result``: `call` has its result. ``finished``: no more
-            will come.
+        kind: ``started``: the first step that computes something of it was planned. ``text``: `text` was added. ``call``: `call`
+            has begun. ``result``: `call` has its result. ``finished``: no more will come.
     """
 
-    kind: Literal["text", "call", "result", "finished"]
+    kind: Literal["started", "text", "call", "result", "finished"]
     output: RequestOutput
     text: str = ""
     call: ApiCall | None = None

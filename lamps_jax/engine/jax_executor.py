@@ -1,10 +1,11 @@
 """Runs plans on the device. The one owner of the KV pool, which every program donates and this class binds again."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,8 @@ from jax.sharding import NamedSharding
 
 from lamps_jax.config import EngineConfig
 from lamps_jax.engine.batch import BatchBuilder
+from lamps_jax.engine.choosing import Column, ControlBuilder, read_logprobs
+from lamps_jax.engine.control import Control
 from lamps_jax.engine.distributed import Leader, Run, follow
 from lamps_jax.engine.step import Layout, Programs, make_programs
 from lamps_jax.kv_cache.offload import HostPool, Transfer, bucket_sizes, in_buckets
@@ -21,7 +24,22 @@ from lamps_jax.models.attention.select import select_attention
 from lamps_jax.models.attention.self_test import AttentionShape
 from lamps_jax.models.registry import LoadedModel
 from lamps_jax.models.sharding import BY_HEAD, REPLICATED, bytes_per_device
-from lamps_jax.sched.plan import BlockCopy, StepPlan, StepResult
+from lamps_jax.sched.plan import BlockCopy, Decode, PrefillChunk, SampledLogprob, StepPlan, StepResult
+
+
+class Samples(NamedTuple):
+    """What one program of a step samples.
+
+    Attributes:
+        rows: The chunk, or the decodes, in the order of its batch.
+        run: Its place among the step's programs that compute.
+        reported: Log-probabilities, as `ControlBuilder.choose` has them; None where nobody asked.
+    """
+
+    rows: tuple[PrefillChunk, ...] | tuple[Decode, ...]
+    tokens: jax.Array
+    run: int
+    reported: jax.Array | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +49,14 @@ class StepHandle:
     Attributes:
         message: Number of the last message that told the other processes of it; None if there are no others.
         lost_blocks: As in `StepResult`.
+        num_likeliest: By request, how many of the likeliest tokens are to be reported; only those that asked for it.
     """
 
     step_id: int
-    samples: tuple[tuple[tuple[str, ...], jax.Array], ...]
+    samples: tuple[Samples, ...]
     message: int | None = None
     lost_blocks: frozenset[int] = frozenset()
+    num_likeliest: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +120,14 @@ class JaxExecutor:
             eos_token_ids=model.eos_token_ids,
             layout=layout,
         )
+        vocab_size, eos_token_ids = shape.vocab_size, model.eos_token_ids
+        self._controls = ControlBuilder(
+            vocab_size=vocab_size,
+            max_model_len=config.scheduler.max_model_len,
+            padding_slot=self._batches.padding_slot,
+        )
+        self._choose = jax.jit(partial(self._controls.choose, eos_token_ids=eos_token_ids), donate_argnums=2)
+        self._computed: list[tuple[jax.Array, jax.Array]] = []  # samples and logits of the step's programs, for `choose`
         self._leader = Leader() if jax.process_count() > 1 and jax.process_index() == 0 else None
         self.block_bytes = block_bytes(self._pool)
         self.num_host_blocks = config.host_kv_bytes // self.block_bytes
@@ -115,9 +143,10 @@ class JaxExecutor:
         total = len(shapes) + 2 * len(self._swap_sizes)
         self.compile(shapes, lambda done: progress(done, total))
         for shape in shapes:
-            sampled = self._run(shape.program, shape.packed)
-            assert sampled is not None
-            sampled.block_until_ready()
+            size = 1 if shape.program == "prefill" else shape.size
+            self._run_all([(shape.program, shape.packed)])
+            jax.block_until_ready(self._run_all([("choose", self._controls.empty(size))]))
+        self._computed.clear()
         for done, size in enumerate(self._swap_sizes):
             progress(len(shapes) + 2 * done, total)
             blocks = np.arange(size, dtype=np.int32)  # each goes and comes back to where it was
@@ -160,23 +189,50 @@ class JaxExecutor:
         if plan.decodes:
             runs.append(("decode", self._batches.decode(plan.decodes)))
         message, sampled = self._dispatch(runs)
-        samples: list[tuple[tuple[str, ...], jax.Array]] = []
-        samples += [((chunk.request_id,), sampled[at]) for at, chunk in enumerate(plan.prefills) if chunk.sample]
+        samples = [Samples((chunk,), sampled[at], at) for at, chunk in enumerate(plan.prefills) if chunk.sample]
         if plan.decodes:
-            samples.append((tuple(decode.request_id for decode in plan.decodes), sampled[-1]))
-        for _, tokens in samples:
-            tokens.copy_to_host_async()
+            samples.append(Samples(plan.decodes, sampled[-1], len(sampled) - 1))
+        for each in samples:
+            each.tokens.copy_to_host_async()
         return StepHandle(plan.step_id, tuple(samples), message, lost_blocks)
+
+    def choose(self, handle: StepHandle, controls: Sequence[Control]) -> StepHandle:
+        """Has tokens of the step submitted last chosen as `controls` say; nothing else may have been submitted since."""
+        by_id = {control.request_id: control for control in controls}
+        runs: list[Run] = []
+        chosen: list[int] = []
+        for at, samples in enumerate(handle.samples):
+            if by_id.keys().isdisjoint(row.request_id for row in samples.rows):
+                continue
+            packed = self._controls.empty(samples.tokens.shape[0], run=samples.run)
+            for row, planned in zip(packed, samples.rows, strict=False):
+                if control := by_id.get(planned.request_id):
+                    end = planned.position + 1 if isinstance(planned, Decode) else planned.start + len(planned.token_ids)
+                    self._controls.fill(row, control, slot=planned.slot, position=end, ban_eos=planned.ban_eos)
+            runs.append(("choose", packed))
+            chosen.append(at)
+        message, results = self._dispatch(runs)
+        renewed = list(handle.samples)
+        for at, (tokens, reported) in zip(chosen, results, strict=True):
+            tokens.copy_to_host_async()
+            renewed[at] = renewed[at]._replace(tokens=tokens, reported=reported)
+        wanted = {name: count for name, control in by_id.items() if (count := control.sampling.num_logprobs) is not None}
+        return replace(handle, samples=tuple(renewed), message=message, num_likeliest=wanted)
 
     def collect(self, handle: StepHandle) -> StepResult:
         """Waits for a step's samples."""
         sampled: dict[str, int] = {}
-        for request_ids, tokens in handle.samples:
-            sampled.update(zip(request_ids, np.asarray(tokens).tolist(), strict=False))  # a bucket may be longer than its batch
+        logprobs: dict[str, SampledLogprob] = {}
+        for rows, tokens, _, reported in handle.samples:
+            sampled.update(zip([row.request_id for row in rows], np.asarray(tokens).tolist(), strict=False))  # of a longer bucket
+            if reported is not None and handle.num_likeliest:
+                for row, values in zip(rows, np.asarray(reported), strict=False):
+                    if (count := handle.num_likeliest.get(row.request_id)) is not None:
+                        logprobs[row.request_id] = read_logprobs(values, count)
         if self._leader and handle.message is not None and sampled:  # every process has taken part in them
             self._leader.received(handle.message)
         self.host_pool.poll()
-        return StepResult(handle.step_id, sampled, handle.lost_blocks, self.host_pool.take_lost_on_host())
+        return StepResult(handle.step_id, sampled, handle.lost_blocks, self.host_pool.take_lost_on_host(), logprobs)
 
     def lowered(self) -> Iterator[tuple[str, jax.stages.Lowered]]:
         """The name and the lowered form of every program that computes, at every shape that warm-up compiles; nothing runs."""
@@ -189,7 +245,7 @@ class JaxExecutor:
 
     def follow(self) -> bool:
         """Runs what process 0 submits until it ends; whether it ended well."""
-        return follow(self._run)
+        return follow(self._run_all)
 
     def shapes(self) -> list[Shape]:
         """Each computing program in each of its sizes."""
@@ -200,13 +256,19 @@ class JaxExecutor:
         program: Any = getattr(self.programs, shape.program)
         return program.lower(self._weights, self._pool, self._last_tokens, shape.packed)
 
-    def _dispatch(self, runs: list[Run]) -> tuple[int | None, list[jax.Array]]:
+    def _dispatch(self, runs: list[Run]) -> tuple[int | None, list[Any]]:
         """Starts programs here and in the other processes; the number of the message to these, and what was sampled."""
         message = self._leader.send(runs) if self._leader else None
-        sampled = [self._run(program, packed) for program, packed in runs]
-        return message, [tokens for tokens in sampled if tokens is not None]
+        return message, self._run_all(runs)
 
-    def _run(self, program: str, packed: np.ndarray) -> jax.Array | None:
+    def _run_all(self, runs: list[Run]) -> list[Any]:
+        """Starts programs one after the other; what those that sample return."""
+        if any(program in ("prefill", "decode") for program, _ in runs):
+            self._computed = []  # of the step before
+        results = [self._run(program, packed) for program, packed in runs]
+        return [result for result in results if result is not None]
+
+    def _run(self, program: str, packed: np.ndarray) -> Any:
         """Starts one program, or ("bring") the copies that a later one needs; what was sampled, if anything is."""
         match program:
             case "swap_out":
@@ -216,9 +278,14 @@ class JaxExecutor:
                 self.host_pool.bring(packed[:, 0].tolist(), packed[:, 1].tolist())
             case "swap_in":
                 self._pool = self.programs.swap_in(self._pool, self.host_pool.take(packed.tolist()), packed)
+            case "choose":
+                sampled, logits = self._computed[packed[0, Column.RUN]]
+                self._last_tokens, sampled, reported = self._choose(logits, sampled, self._last_tokens, packed)
+                return sampled, reported
             case _:
                 compiled = getattr(self.programs, program)
-                self._pool, self._last_tokens, sampled = compiled(self._weights, self._pool, self._last_tokens, packed)
+                self._pool, self._last_tokens, sampled, logits = compiled(self._weights, self._pool, self._last_tokens, packed)
+                self._computed.append((sampled, logits))
                 return sampled
         return None
 

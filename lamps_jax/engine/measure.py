@@ -14,7 +14,7 @@ import numpy as np
 
 from lamps_jax.config import EngineConfig
 from lamps_jax.engine.batch import SMALLEST_CHUNK
-from lamps_jax.engine.engine import Executor
+from lamps_jax.engine.protocols import Executor
 from lamps_jax.sched.cost_model import CostModel
 from lamps_jax.sched.plan import BlockCopy, Decode, PrefillChunk, StepPlan
 from lamps_jax.sched.request import SamplingParams

@@ -7,8 +7,14 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
+from lamps_jax.sched.request import MAX_LOGPROBS
+
 DIGIT_BITS = 4
 """Bits found in one pass over the scores: more take fewer passes with more comparisons each."""
+
+
+NUM_LIKELIEST = MAX_LOGPROBS
+"""Likeliest tokens that are reported where log-probabilities are asked for."""
 
 
 class SamplingRows(NamedTuple):
@@ -26,6 +32,55 @@ class SamplingRows(NamedTuple):
     seed: UInt32[Array, " batch"]
     position: Int[Array, " batch"]
     ban_eos: Bool[Array, " batch"]
+
+
+class ControlRows(NamedTuple):
+    """What changes each row's logits before its token is chosen.
+
+    Attributes:
+        allowed: Bits of the tokens that may be chosen, 32 to an integer, the lowest token in the lowest bit.
+        token_ids: Tokens that something is done to, each at most once; behind them numbers that are no token.
+        added: What is added to their logits.
+        repeated: Whether the repetition penalty is for them.
+        min_p: As in `SamplingParams`; it is applied to what the temperature leaves.
+    """
+
+    allowed: UInt32[Array, "batch words"]
+    token_ids: Int[Array, "batch changed"]
+    added: Float[Array, "batch changed"]
+    repeated: Bool[Array, "batch changed"]
+    repetition_penalty: Float[Array, " batch"]
+    min_p: Float[Array, " batch"]
+
+
+def controlled(
+    logits: Float[Array, "batch vocab"], control: ControlRows, temperature: Float[Array, " batch"]
+) -> Float[Array, "batch vocab"]:
+    """The logits with penalties and biases, and at minus infinity what is not allowed.
+
+    Source of the repetition penalty: Keskar et al., 2019, CTRL, section 4.1, with negative logits multiplied as everywhere since.
+    """
+    rows, vocab = jnp.arange(logits.shape[0])[:, None], logits.shape[-1]
+    repeated = jnp.zeros(logits.shape, bool).at[rows, control.token_ids].max(control.repeated, mode="drop")
+    penalty = control.repetition_penalty[:, None]
+    logits = jnp.where(repeated, jnp.where(logits > 0, logits / penalty, logits * penalty), logits)
+    logits = logits.at[rows, control.token_ids].add(control.added, mode="drop")
+    bits = control.allowed[:, :, None] >> jnp.arange(32, dtype=jnp.uint32) & jnp.uint32(1)
+    allowed = bits.reshape(bits.shape[0], -1)[:, :vocab] != 0
+    logits = jnp.where(allowed, logits, -jnp.inf)
+    relative = logits - logits.max(-1, keepdims=True)
+    heat = jnp.where(temperature > 0, temperature, 1.0)
+    unlikely = relative < (heat * jnp.log(control.min_p))[:, None]  # the logarithm of 0 is less than anything
+    return jnp.where(unlikely, -jnp.inf, logits)
+
+
+def likeliest(
+    logits: Float[Array, "batch vocab"], chosen: Int[Array, " batch"]
+) -> tuple[Float[Array, " batch"], Int[Array, "batch likeliest"], Float[Array, "batch likeliest"]]:
+    """The log-probability of each row's token, and the tokens of the largest ones with theirs."""
+    logprobs = logits - jax.nn.logsumexp(logits, axis=-1, keepdims=True)
+    values, token_ids = lax.top_k(logprobs, min(NUM_LIKELIEST, logits.shape[-1]))
+    return jnp.take_along_axis(logprobs, chosen[:, None], axis=1)[:, 0], token_ids.astype(jnp.int32), values
 
 
 def sample(logits: Float[Array, "batch vocab"], rows: SamplingRows, eos_token_ids: tuple[int, ...]) -> Int[Array, " batch"]:

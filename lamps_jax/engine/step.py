@@ -28,8 +28,8 @@ from lamps_jax.models.sharding import BY_HEAD, REPLICATED, join_shards, whole_lo
 from lamps_jax.models.weights import bind
 from lamps_jax.sched.block_manager import NULL_BLOCK
 
-Program = Callable[[tuple[Array, ...], Pool, Array, Any], tuple[Pool, Array, Array]]
-"""``(weights, pool, last_tokens, packed) -> (pool, last_tokens, sampled)``"""
+Program = Callable[[tuple[Array, ...], Pool, Array, Any], tuple[Pool, Array, Array, Array]]
+"""``(weights, pool, last_tokens, packed) -> (pool, last_tokens, sampled, logits)``, the logits that were sampled from."""
 
 
 COMPILER_OPTIONS = {
@@ -76,12 +76,10 @@ def make_programs(
     max_blocks: int,
     eos_token_ids: tuple[int, ...],
     layout: Layout | None = None,
-    return_logits: bool = False,
 ) -> Programs:
     """Programs of the model `graph`, whose weights come as a flat tuple in the order of `parameter_names`.
 
-    Without a `layout` they run on one device. With `return_logits` they hand out what they sample from, ``[batch, vocab]``, in
-    place of what they sampled.
+    Without a `layout` they run on one device.
     """
 
     def forward(
@@ -119,10 +117,10 @@ def make_programs(
 
     def jitted(program: Callable[..., Any]) -> Program:
         specs = () if layout is None else tuple(layout.specs[name] for name in parameter_names)
-        program = on_mesh(program, (specs, BY_HEAD, REPLICATED, REPLICATED), (BY_HEAD, REPLICATED, REPLICATED))
+        program = on_mesh(program, (specs, BY_HEAD, REPLICATED, REPLICATED), (BY_HEAD, REPLICATED, REPLICATED, REPLICATED))
         return jax.jit(program, donate_argnums=(1, 2), compiler_options=options)
 
-    def prefill(weights: tuple[Array, ...], pool: Pool, last_tokens: Array, packed: Array) -> tuple[Pool, Array, Array]:
+    def prefill(weights: tuple[Array, ...], pool: Pool, last_tokens: Array, packed: Array) -> tuple[Pool, Array, Array, Array]:
         header, tokens, table = jnp.split(packed, [HEADER, packed.shape[0] - max_blocks])
         start, length = header[Field.POSITION], header[Field.LENGTH]
         offsets = jnp.arange(tokens.shape[0])
@@ -131,9 +129,9 @@ def make_programs(
         logits = next_token_logits(model, lax.dynamic_slice_in_dim(hidden[0], length - 1, 1))
         sampled = sample(logits, _sampling_rows(header[None], (start + length)[None]), eos_token_ids)
         slot = jnp.where(header[Field.SAMPLE] != 0, header[Field.SLOT], last_tokens.shape[0] - 1)
-        return pool, last_tokens.at[slot].set(sampled[0]), logits if return_logits else sampled
+        return pool, last_tokens.at[slot].set(sampled[0]), sampled, logits
 
-    def decode(weights: tuple[Array, ...], pool: Pool, last_tokens: Array, packed: Array) -> tuple[Pool, Array, Array]:
+    def decode(weights: tuple[Array, ...], pool: Pool, last_tokens: Array, packed: Array) -> tuple[Pool, Array, Array, Array]:
         header, table = packed[:, :HEADER], packed[:, HEADER:]
         slots, positions = header[:, Field.SLOT], header[:, Field.POSITION]
         tokens = jnp.where(header[:, Field.TOKEN] == FROM_DEVICE, last_tokens[slots], header[:, Field.TOKEN])
@@ -141,7 +139,7 @@ def make_programs(
         model, hidden, pool = forward(weights, pool, tokens[:, None], positions[:, None], valid[:, None], table)
         logits = next_token_logits(model, hidden[:, 0])
         sampled = sample(logits, _sampling_rows(header, positions + 1), eos_token_ids)
-        return pool, last_tokens.at[slots].set(sampled), logits if return_logits else sampled
+        return pool, last_tokens.at[slots].set(sampled), sampled, logits
 
     gather = on_mesh(gather_blocks, (BY_HEAD, REPLICATED), BY_HEAD)
 

@@ -42,6 +42,7 @@ class Tokenizer:
         self._fast = tokenizer.backend_tokenizer
         self._inner, self._prefix = _without_prefix(self._fast)
         self._spelling = read_spelling(self._fast)
+        self._special = frozenset(index for index, token in tokenizer.added_tokens_decoder.items() if token.special)
 
     @classmethod
     def from_directory(cls, directory: Path) -> "Tokenizer":
@@ -81,22 +82,23 @@ class Tokenizer:
         """Tokens of a prompt: special tokens in it count as such, and those that the model wants around a text are added."""
         return self.hf.encode(self._led(text))
 
-    def encode_chat(self, text: str, *, spelled: Mapping[str, str] | None = None) -> list[int]:
+    def encode_chat(self, text: str, *, spelled: Mapping[str, str] | None = None, goes_on: bool = False) -> list[int]:
         """Tokens of a rendered chat, whose template has put in all special tokens.
 
         Args:
             spelled: Characters that stand for the text of special tokens which are not to be obeyed.
+            goes_on: Whether `text` goes on where other text ends, and so has no space put before it.
         """
-        if not spelled:
+        if not spelled and not goes_on:
             return self.hf.encode(self._led(text), add_special_tokens=False)
         token_ids: list[int] = []
         for start, piece, special in self._pieces(text):
             if special is not None:
                 token_ids.append(special)
                 continue
-            for character, meant in spelled.items():
+            for character, meant in (spelled or {}).items():
                 piece = piece.replace(character, meant)
-            prefixed = self._prefix == "every" or start == 0
+            prefixed = not goes_on if start == 0 else self._prefix == "every"
             token_ids += self._encode_spelled(self._fast if prefixed else self._inner, self._led(piece) if prefixed else piece)
         return token_ids
 
@@ -107,6 +109,17 @@ class Tokenizer:
         out: behind the tokens of other text, these decode to exactly `text`.
         """
         return self._encode_spelled(self._inner, text)
+
+    def is_special(self, token_id: int) -> bool:
+        """Whether a token is no text."""
+        return token_id in self._special
+
+    def spell(self, token_id: int) -> bytes:
+        """The bytes by which a token adds to a text; of a special token, and of a number that is no token, its name."""
+        name = self._fast.id_to_token(token_id) or ""
+        if token_id in self._special:
+            return name.encode()
+        return name.replace(SPACE, " ").encode() if self._spelling is None else self._spelling.bytes_of(token_id)
 
     def decode(self, token_ids: list[int]) -> str:
         """The text of `token_ids`, without special tokens."""

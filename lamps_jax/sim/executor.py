@@ -1,9 +1,11 @@
 """An executor that computes nothing and charges the time that computing would take."""
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from lamps_jax.engine.control import Control
 from lamps_jax.sched.cost_model import CostModel
 from lamps_jax.sched.plan import StepPlan, StepResult
 from lamps_jax.sim.clock import VirtualClock
@@ -81,6 +83,10 @@ class SimExecutor:
         self.totals.num_tokens += plan.num_tokens
         self.totals.num_swapped_blocks += len(plan.swap_outs) + len(plan.swap_ins)
         return Submitted(plan, self._free_s, charged)
+
+    def choose(self, handle: Submitted, controls: Sequence[Control]) -> Submitted:
+        """Nothing is chosen: a simulated token is like any other."""
+        return handle
 
     def collect(self, handle: Submitted) -> StepResult:
         """Lets time pass until the step has ended."""

@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
-from lamps_jax.engine.engine import ApiRunner, Engine, Executor
+from lamps_jax.engine.engine import Engine
 from lamps_jax.engine.events import Event
 from lamps_jax.engine.options import RequestOptions
+from lamps_jax.engine.protocols import ApiRunner, Executor
 from lamps_jax.sched.block_manager import BlockManager
 from lamps_jax.sched.call_history import CallHistory
 from lamps_jax.sched.estimates import Predictor

@@ -14,7 +14,7 @@ from lamps_jax.engine.api_runner import ApiOutcome
 from lamps_jax.engine.text_stream import TextStep
 from lamps_jax.sched.request import SamplingParams
 from lamps_jax.sim.workload import Segment
-from lamps_jax.tools.call_format import WrittenCall
+from lamps_jax.tools.formats.call_format import WrittenCall
 from lamps_jax.tools.tool import Tool, one_string
 
 NOTHING = TextStep("", "", None, stopped=False)
@@ -83,9 +83,17 @@ class ScriptedReader:
         self._place += 1
         self._left, self._last_s = self._segments[self._place].num_generated_tokens, None
 
-    def flush(self) -> str:
+    def go_on(self, call: WrittenCall) -> TextStep:
+        """Nothing stands behind a call."""
+        return NOTHING
+
+    def arguments(self, tool: Tool, written: WrittenCall) -> dict[str, Any]:
+        """How long the call takes, by the name of the tool's parameter."""
+        return dict.fromkeys(tool.parameter_names, written.arguments)
+
+    def flush(self) -> TextStep:
         """Nothing is held back."""
-        return ""
+        return NOTHING
 
 
 def scripted_sampling(segments: Sequence[Segment]) -> SamplingParams:

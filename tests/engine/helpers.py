@@ -12,9 +12,11 @@ from transformers import PreTrainedTokenizerFast
 
 from lamps_jax.config import SchedulerConfig
 from lamps_jax.engine.api_runner import ApiOutcome
-from lamps_jax.engine.engine import ApiRunner, Engine, Executor
+from lamps_jax.engine.engine import Engine
 from lamps_jax.engine.events import Event, RequestOutput
+from lamps_jax.engine.grammar import Grammars
 from lamps_jax.engine.options import RequestOptions
+from lamps_jax.engine.protocols import ApiRunner, Executor
 from lamps_jax.models.tokenizer import Tokenizer
 from lamps_jax.sched.block_manager import BlockManager
 from lamps_jax.sched.cost_model import CostModel
@@ -179,6 +181,7 @@ def make_engine(
         tokenizer=tokenizer,
         tools={tool.name: tool for tool in tools},
         eos_token_ids=(word_id(tokenizer, EOS),),
+        grammars=Grammars(tokenizer, vocab_size=tokenizer.vocab_size, eos_token_ids=(word_id(tokenizer, EOS),)),
         clock=clock or Clock(),
     )
 
@@ -202,8 +205,8 @@ class Asked:
 
     @property
     def story(self) -> list[str]:
-        """Kinds of the events in order, with the text of those that have one."""
-        return [event.text if event.kind == "text" else f"<{event.kind}>" for event in self.events]
+        """Kinds of the events behind the start, in order, with the text of those that have one."""
+        return [event.text if event.kind == "text" else f"<{event.kind}>" for event in self.events if event.kind != "started"]
 
 
 def ask(
@@ -227,6 +230,7 @@ def run(engine: Engine, *, max_steps: int = 3000) -> None:
     assert not engine.num_unfinished, f"{engine.num_unfinished} requests did not end within {max_steps} steps"
     while engine.step():
         pass
+    engine.scheduler.release_kept()
     blocks = engine.scheduler.blocks
     assert blocks.num_free_blocks == blocks.num_blocks - 1
     assert blocks.host.num_free == len(blocks.host.ids)

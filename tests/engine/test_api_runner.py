@@ -1,30 +1,12 @@
 import threading
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
-from lamps_jax.engine.api_runner import ApiOutcome, ThreadApiRunner
+from lamps_jax.engine.api_runner import ApiOutcome
 from lamps_jax.tools.tool import Tool, ToolError
-from tests.engine.helpers import Clock, Gate, counted, echo_tool
-
-
-class Bench:
-    """A runner on a fake clock whose calls can be waited for."""
-
-    def __init__(self, **options: Any):
-        self.clock, self._returned = Clock(), threading.Semaphore(0)
-        self.runner = ThreadApiRunner(clock=self.clock, wake_up=self._returned.release, **options)
-
-    def outcomes(self, count: int) -> dict[str, ApiOutcome]:
-        """Outcomes of all calls once `count` more tools have returned."""
-        for _ in range(count):
-            assert self._returned.acquire(timeout=30), "a tool did not return"
-        return {outcome.request_id: outcome for outcome in self.runner.poll()}
-
-    def call(self, function: Callable[..., str], **options: Any) -> ApiOutcome:
-        self.runner.start("r", echo_tool(function, **options), {"text": "x"})
-        return self.outcomes(1)["r"]
+from tests.engine.call_bench import Bench
+from tests.engine.helpers import Gate, counted, echo_tool
 
 
 def test_a_call_returns_what_its_tool_does_once():
@@ -167,3 +149,81 @@ def test_arguments_reach_the_tool_by_name():
     bench = Bench()
     bench.runner.start("r", tool, {"b": 2, "a": 1, "state": {}})
     assert bench.outcomes(1)["r"].result == "12{}"
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    bench = Bench()
+    yield bench
+    bench.runner.stop()
+
+
+class AtOnce:
+    """Counts how many of its calls run at the same time."""
+
+    def __init__(self):
+        self.gate, self.now, self.most, self._lock = Gate(), 0, 0, threading.Lock()
+        self.begun = threading.Semaphore(0)
+
+    def __call__(self, text: str) -> str:
+        with self._lock:
+            self.now += 1
+            self.most = max(self.most, self.now)
+        self.begun.release()
+        self.gate.hang()
+        with self._lock:
+            self.now -= 1
+        return text
+
+
+def test_no_more_calls_of_a_tool_run_at_once_than_it_allows(bench: Bench):
+    busy = AtOnce()
+    tool = echo_tool(busy, max_concurrency=2)
+    for number in range(6):
+        bench.runner.start(f"r{number}", tool, {"text": str(number)})
+    for _ in range(2):
+        assert busy.begun.acquire(timeout=30)
+    bench.runner.poll()
+    assert not busy.begun.acquire(timeout=0.05)
+    busy.gate.open()
+    outcomes: dict[str, ApiOutcome] = {}
+    while len(outcomes) < 6:
+        outcomes |= bench.outcomes(1)
+    assert {outcome.result for outcome in outcomes.values()} == set("012345")
+    assert busy.most == 2
+
+
+def test_calls_of_other_tools_pass_those_that_wait_for_theirs(bench: Bench):
+    gate = Gate()
+    slow, quick = echo_tool(gate.hang, name="Slow", max_concurrency=1), echo_tool(name="Quick")
+    for request_id in ("a", "b", "c"):
+        bench.runner.start(request_id, slow, {"text": ""})
+    bench.runner.start("d", quick, {"text": "at once"})
+    assert bench.outcomes(1)["d"].result == "at once"
+    gate.open()
+
+
+def test_a_call_that_waits_for_its_tool_times_out_like_any_other_and_never_runs(bench: Bench):
+    gate = Gate()
+    tool = echo_tool(gate.hang, max_concurrency=1, timeout_s=3.0)
+    bench.runner.start("a", tool, {"text": "a"})
+    bench.clock.now = 1.0
+    bench.runner.start("b", tool, {"text": "b"})
+    bench.clock.now = 4.0
+    assert {outcome.result for outcome in bench.runner.poll()} == {"error: timed out after 3 s"}
+    gate.open()
+    bench.outcomes(1)
+    assert counted(tool) == [{"text": "a"}]
+
+
+def test_a_call_that_hangs_past_its_time_keeps_its_place(bench: Bench):
+    gate = Gate()
+    tool = echo_tool(gate.hang, max_concurrency=1, timeout_s=1.0)
+    bench.runner.start("a", tool, {"text": "a"})
+    bench.clock.now = 2.0
+    bench.runner.poll()
+    bench.runner.start("b", tool, {"text": "b"})
+    assert counted(tool) == [{"text": "a"}]
+    gate.open()
+    assert bench.outcomes(1) == {}
+    assert "b" in bench.outcomes(1)

@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lamps_jax.engine import distributed
-from lamps_jax.engine.distributed import Leader, Processes, decode, encode, follow
+from lamps_jax.engine.distributed import Leader, Processes, Run, decode, encode, follow
 from tests.factories import gptj_config, save_tiny_tokenizer, save_torch_gptj
 
 ROOT = Path(__file__).parents[2]
@@ -113,7 +113,7 @@ def test_a_follower_runs_every_step_in_order_and_learns_how_it_ended(how: str, s
     for number in range(0, 200, 2):
         leader.send([run_of(number), run_of(number + 1)])
     store.key_value_set("lamps_jax/end/how", how)
-    assert follow(lambda name, packed: seen.append((name, packed.tolist()))) == (how == "well")
+    assert follow(lambda runs: seen.extend((name, packed.tolist()) for name, packed in runs)) == (how == "well")
     assert seen == [(name, packed.tolist()) for name, packed in map(run_of, range(200))]
 
 
@@ -129,7 +129,7 @@ def test_messages_that_every_process_has_run_are_forgotten(store: Store) -> None
 def test_a_follower_whose_leader_is_gone_says_so(store: Store) -> None:
     store.gone = True
     with pytest.raises(ConnectionError, match="process 0 is gone: UNAVAILABLE: no route"):
-        follow(lambda name, packed: None)
+        follow(lambda runs: None)
 
 
 def test_the_first_signal_to_a_follower_is_left_to_the_leader(store: Store) -> None:
@@ -137,7 +137,7 @@ def test_the_first_signal_to_a_follower_is_left_to_the_leader(store: Store) -> N
     leader.send([run_of(0)])
     before = signal.getsignal(signal.SIGTERM)
 
-    def run(name: str, packed: np.ndarray) -> None:
+    def run(runs: list[Run]) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         store.key_value_set("lamps_jax/end/how", "well")
 
@@ -306,7 +306,7 @@ with joined(Processes(sys.argv[2], int(sys.argv[4]), int(sys.argv[6]))) as leads
     if leads:
         time.sleep(1000)
     else:
-        follow(lambda name, packed: None)
+        follow(lambda runs: None)
 """
 
 

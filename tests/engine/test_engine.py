@@ -1,5 +1,6 @@
 """What a request's life looks like from outside, with a model that says what the test has written down."""
 
+import itertools
 import threading
 
 import pytest
@@ -333,8 +334,9 @@ def test_a_call_of_a_client_tool_ends_the_request():
     assert (asked.output.finish_reason, asked.output.text) == (FinishReason.TOOL_CALLS, "so")
     assert [(call.name, call.result, call.handling is None) for call in asked.output.calls] == [
         ("Echo", "a", False),
-        ("Theirs", None, True),
+        ("Theirs", None, False),
     ]
+    assert [call.is_clients for call in asked.output.calls] == [False, True]
     assert (len(counted(mine)), len(counted(theirs))) == (1, 0)
 
 
@@ -454,6 +456,33 @@ def test_a_sink_hears_nothing_after_the_end():
     asked = scene.answer("q")
     kinds = [event.kind for event in asked.events]
     assert kinds.index("finished") == len(kinds) - 1
+
+
+def test_a_request_is_told_of_its_start_once_and_its_times_are_in_order():
+    scene = stage(echo_tool())
+    scene.engine.clock = itertools.count(1.0).__next__
+    scene.says("q", "a[Echo(1) ->", Given(" 1]"), "b", EOS)
+    asked = scene.answer("q")
+    assert [event.kind for event in asked.events].count("started") == 1 and asked.events[0].kind == "started"
+    times, (call,) = asked.output.timestamps, asked.output.calls
+    assert times.scheduled_s is not None and call.returned_s is not None and call.resumed_s is not None
+    assert times.arrival_s <= times.scheduled_s < times.first_token_s < call.called_s  # pyright: ignore
+    assert call.called_s <= call.returned_s < call.resumed_s <= times.last_token_s  # pyright: ignore
+
+
+def test_whoever_wants_to_is_told_of_every_step_and_how_long_the_one_before_took():
+    scene = stage()
+    scene.engine.clock = itertools.count(1.0).__next__
+    steps: list[tuple[int, float]] = []
+    scene.engine.on_step = lambda plan, seconds: steps.append((plan.step_id, seconds))
+    scene.says("q", "abc", EOS)
+    scene.answer("q")
+    assert len(steps) >= 4 and [step_id for step_id, _ in steps] == sorted(step_id for step_id, _ in steps)
+    assert steps[0][1] == 0.0 and all(seconds > 0 for _, seconds in steps[1:])
+    assert scene.engine.num_sampled_tokens == 4
+    num_steps = len(steps)
+    scene.answer("q")
+    assert steps[num_steps][1] == 0.0  # nothing was under way
 
 
 def test_an_idle_engine_says_so_and_waking_it_up_ends_its_wait():

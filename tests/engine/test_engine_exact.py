@@ -20,7 +20,7 @@ from lamps_jax.models.gptj import GPTJConfig
 from lamps_jax.models.registry import random_model
 from lamps_jax.sched.cost_model import CostModel
 from lamps_jax.sched.policy import SYSTEMS
-from lamps_jax.sched.request import SamplingParams
+from lamps_jax.sched.request import Constraint, SamplingParams
 from lamps_jax.sched.scheduler import Scheduler
 from tests.engine.helpers import Asked, ManualRunner, byte_tokenizer, counted, echo_tool, make_engine, run
 from tests.properties import examples
@@ -54,6 +54,16 @@ def executor() -> JaxExecutor:
     return device
 
 
+CONTROLS: tuple[dict[str, Any], ...] = (
+    {"presence_penalty": 1.0, "frequency_penalty": 0.5, "num_logprobs": 2},
+    {"repetition_penalty": 1.5, "logit_bias": ((70, 3.0), (80, -5.0))},
+    {"min_p": 0.3, "num_logprobs": 0},
+    {"constraint": Constraint("regex", r"(?s:[\[\]a-zA-Z0-9 ()>-]{0,40})")},
+    {"constraint": Constraint("json_object"), "num_logprobs": 1},
+)
+"""Ways to choose tokens that take a program of their own."""
+
+
 class FlakyTransfer:
     """Copies blocks, and fails every so often while it is told to."""
 
@@ -79,6 +89,7 @@ class Told:
     token_ids: tuple[int, ...]
     text: str
     results: tuple[str | None, ...]
+    likeliest: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -120,6 +131,7 @@ def served(
             token_ids=tuple(one.output.token_ids),
             text=one.output.text,
             results=tuple(call.result for call in one.output.calls),
+            likeliest=tuple(tuple(token_id for token_id, _ in told.likeliest) for told in one.output.logprobs),
         )
         for one, request in zip(asked, requests, strict=True)
         if request is not None
@@ -138,7 +150,12 @@ def some_questions(seed: int, count: int) -> list[Question]:
     return [
         Question(
             tuple(rng.randrange(1, 257) for _ in range(rng.randint(1, 20))),
-            SamplingParams(max_tokens=rng.randint(1, 30), temperature=rng.choice([0.0, 1.0, 1.0]), seed=rng.randrange(1000)),
+            SamplingParams(
+                max_tokens=rng.randint(1, 30),
+                temperature=rng.choice([0.0, 1.0, 1.0]),
+                seed=rng.randrange(1000),
+                **rng.choice([{}, {}, *CONTROLS]),
+            ),
         )
         for _ in range(count)
     ]
@@ -150,7 +167,7 @@ CROWD = some_questions(0, 10)
 def test_the_crowd_calls_tools_and_its_requests_differ():
     told = [alone(question) for question in CROWD]
     assert sum(len(one.results) for one in told) > 10
-    assert len({one.token_ids for one in told}) == len(CROWD)
+    assert len({one.token_ids for one in told}) >= len(CROWD) - 1  # two short texts may be alike
 
 
 def test_a_batch_of_many_yields_what_each_yields_alone():

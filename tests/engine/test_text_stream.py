@@ -1,13 +1,21 @@
 from itertools import pairwise
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lamps_jax.engine.text_stream import StopTexts, TextStream
-from lamps_jax.tools.call_format import WrittenCall
+from lamps_jax.engine.text_stream import StopTexts, TextStep, TextStream
+from lamps_jax.models.tokenizer import Tokenizer
+from lamps_jax.tools.formats.call_format import CallFormat, WrittenCall
+from lamps_jax.tools.formats.hermes import HERMES
+from lamps_jax.tools.formats.inline import INLINE
+from lamps_jax.tools.formats.llama3 import LLAMA3
+from lamps_jax.tools.formats.react import REACT
+from lamps_jax.tools.tool import Tool, one_string
 from tests.engine.helpers import byte_tokenizer
+from tests.fakes import make_tokenizer
 
-TOOLS = frozenset({"Echo", "Calculator"})
+TOOLS = {name: Tool(name, "", one_string("text", ""), str) for name in ("Echo", "Calculator")}
 CALL = "[Echo(1) ->"
 
 TOKENIZER = byte_tokenizer()
@@ -64,9 +72,11 @@ class Pieces:
         return self._pieces[token_id]
 
 
-def told(pieces: list[str], *, tools: frozenset[str] = TOOLS, stop: tuple[str, ...] = ()) -> tuple[str, list[str], bool]:
+def told(
+    pieces: list[str], *, tools: dict[str, Tool] = TOOLS, stop: tuple[str, ...] = (), call_format: CallFormat = INLINE
+) -> tuple[str, list[str], bool]:
     """All text shown, with a mark for each call; the arguments of the calls; whether a stop text was met."""
-    stream = TextStream(Pieces(pieces), tools=tools, stop=stop)  # type: ignore[arg-type]
+    stream = TextStream(Pieces(pieces), call_format=call_format, tools=tools, stop=stop)  # type: ignore[arg-type]
     shown, calls = "", list[str]()
     for token_id in range(len(pieces)):
         step = stream.push(token_id, stop_allowed=True)
@@ -77,7 +87,7 @@ def told(pieces: list[str], *, tools: frozenset[str] = TOOLS, stop: tuple[str, .
         if step.call:
             shown += "|"
             calls.append(step.call.arguments)
-    return shown + stream.flush(), calls, False
+    return shown + stream.flush().text, calls, False
 
 
 @given(st.lists(texts, min_size=1, max_size=4), stops, st.lists(st.integers(0, 100), max_size=10))
@@ -89,7 +99,7 @@ def test_text_calls_and_stops_are_the_same_however_the_tokens_are_cut(parts: lis
 
 @given(st.text(max_size=20), st.lists(st.integers(0, 100), max_size=6))
 def test_without_tools_every_character_is_shown(text: str, at: list[int]):
-    assert told(cut(text, at), tools=frozenset()) == (text, [], False)
+    assert told(cut(text, at), tools={}) == (text, [], False)
 
 
 @given(texts, st.lists(st.integers(0, 100), max_size=6))
@@ -115,26 +125,116 @@ def test_a_stop_text_does_not_reach_across_a_call_and_what_was_held_back_is_show
 
 
 def test_where_stop_texts_are_not_allowed_yet_they_are_shown():
-    stream = TextStream(Pieces(["aS", "bS", "S"]), tools=frozenset(), stop=("S",))  # type: ignore[arg-type]
+    stream = TextStream(Pieces(["aS", "bS", "S"]), tools={}, stop=("S",))  # type: ignore[arg-type]
     steps = [stream.push(token_id, stop_allowed=token_id == 2) for token_id in range(3)]
     assert [(step.text, step.stopped) for step in steps] == [("aS", False), ("bS", False), ("", True)]
 
 
 def test_the_token_that_completes_a_call_reports_its_surplus():
-    stream = TextStream(Pieces(["x [Echo(1) ", "->7"]), tools=TOOLS, stop=())  # type: ignore[arg-type]
+    stream = TextStream(Pieces(["x [Echo(1) ", "->7"]), call_format=INLINE, tools=TOOLS, stop=())  # type: ignore[arg-type]
     assert stream.push(0, stop_allowed=True).text == "x"
     step = stream.push(1, stop_allowed=True)
     assert (step.token_text, step.text, step.call) == ("->7", "", WrittenCall("Echo", "1", "7"))
 
 
 def test_half_a_character_is_shown_when_its_other_half_comes():
-    stream = TextStream(TOKENIZER.stream(TOKENIZER.encode_text("q")), tools=TOOLS, stop=())
+    stream = TextStream(TOKENIZER.stream(TOKENIZER.encode_text("q")), call_format=INLINE, tools=TOOLS, stop=())
     shown = [stream.push(token_id, stop_allowed=True).text for token_id in TOKENIZER.encode_text("é漢")]
     assert shown == ["", "é", "", "", "漢"]
 
 
 def test_injected_tokens_are_context_and_not_output():
-    stream = TextStream(TOKENIZER.stream([]), tools=TOOLS, stop=("7",))
+    stream = TextStream(TOKENIZER.stream([]), call_format=INLINE, tools=TOOLS, stop=("7",))
     stream.inject(TOKENIZER.encode_text(" 7] [Echo(1) ->"))
     steps = [stream.push(token_id, stop_allowed=True) for token_id in TOKENIZER.encode_text("ok")]
     assert [(step.text, step.call, step.stopped) for step in steps] == [("o", None, False), ("k", None, False)]
+
+
+def test_a_text_that_does_not_begin_with_a_call_holds_none_where_that_is_said():
+    json_text = '{"a": "[Echo(x) ->"}'
+    for pieces in ([json_text], list(json_text), ["{", json_text[1:]]):
+        stream = TextStream(Pieces(pieces), stop=(), call_format=INLINE, tools=TOOLS, calls_first=True)
+        steps = [stream.push(index, stop_allowed=True) for index in range(len(pieces))]
+        assert "".join(step.text for step in steps) + stream.flush().text == json_text
+        assert not any(step.call for step in steps)
+    stream = TextStream(Pieces([" [Echo(x) -> y"]), stop=(), call_format=INLINE, tools=TOOLS, calls_first=True)
+    assert stream.push(0, stop_allowed=True).call == WrittenCall("Echo", "x", " y")
+
+
+TAGGED = '<tool_call>{"name": "Echo", "arguments": {"text": "1"}}</tool_call>'
+OBJECT = '{"name": "Echo", "parameters": {"text": "1"}}'
+WRITTEN = '{"text": "1"}'
+
+
+@given(st.text("a \n<{", max_size=20), st.lists(st.integers(0, 100), max_size=6))
+@example(" a \n", [])
+def test_in_other_formats_text_without_calls_is_shown_as_it_is(text: str, at: list[int]):
+    for call_format in (HERMES, LLAMA3):
+        shown, calls, stopped = told(cut(text, at), call_format=call_format)
+        assert (calls, stopped) == ([], False)
+        assert shown == (text if text.strip() else "")
+
+
+def test_blanks_around_calls_are_not_shown_and_those_of_the_text_are():
+    assert told([" I look.\n", TAGGED, "\n", TAGGED, "\n"], call_format=HERMES) == (" I look.||", [WRITTEN] * 2, False)
+    assert told(["\n", OBJECT, "; ", OBJECT], call_format=LLAMA3) == ("||", [WRITTEN] * 2, False)
+    assert told([TAGGED, " So. "], call_format=HERMES) == ("| So. ", [WRITTEN], False)
+
+
+def special_tokenizer(*words: str) -> Tokenizer:
+    hf = make_tokenizer().hf
+    hf.add_special_tokens({"additional_special_tokens": list(words)})
+    return Tokenizer(hf)
+
+
+@pytest.mark.parametrize(
+    ("call_format", "specials", "text"),
+    [
+        (HERMES, ["<tool_call>", "</tool_call>"], f"é {TAGGED}"),
+        (HERMES, [], f"é {TAGGED}"),
+        (LLAMA3, ["<|python_tag|>", "<|eom_id|>"], f"é <|python_tag|>{OBJECT}<|eom_id|>"),
+    ],
+)
+def test_tags_that_are_special_tokens_are_read_though_they_are_no_text(call_format: CallFormat, specials: list[str], text: str):
+    tokenizer = special_tokenizer(*specials)
+    stream = TextStream(tokenizer.stream([]), call_format=call_format, tools=TOOLS, stop=(), tokenizer=tokenizer)
+    token_ids = tokenizer.hf.encode(text, add_special_tokens=False)
+    steps = [stream.push(token_id, stop_allowed=True) for token_id in token_ids]
+    assert len(token_ids) < len(text.encode()) or not specials
+    assert "".join(step.text for step in steps) == "é"
+    assert [step.call for step in steps if step.call] == [WrittenCall("Echo", WRITTEN)]
+
+
+def test_other_special_tokens_stay_unseen():
+    tokenizer = special_tokenizer("<|eom_id|>")
+    stream = TextStream(tokenizer.stream([]), call_format=LLAMA3, tools=TOOLS, stop=(), tokenizer=tokenizer)
+    (token_id,) = tokenizer.hf.encode("<|eom_id|>", add_special_tokens=False)
+    assert stream.push(token_id, stop_allowed=True) == TextStep("", "", None, stopped=False)
+
+
+def test_a_reply_goes_on_behind_a_call_with_what_the_same_token_brought():
+    pieces = Pieces([f"{TAGGED}\n{TAGGED} end", "STOP"])
+    stream = TextStream(pieces, call_format=HERMES, tools=TOOLS, stop=("STOP",))  # type: ignore[arg-type]
+    first = stream.push(0, stop_allowed=True)
+    assert first.call is not None and first.text == ""
+    second = stream.go_on(first.call)
+    assert second.call is not None and second.token_text == "\n" + TAGGED + " end"
+    assert stream.go_on(second.call) == TextStep(" end", " end", None, stopped=False)
+    assert stream.push(1, stop_allowed=True).stopped
+
+
+def test_a_call_that_only_the_end_completes_comes_with_it():
+    pieces = Pieces(["Thought: I look.\nAction: Echo\nAction Input: x", " y"])
+    stream = TextStream(pieces, call_format=REACT, tools=TOOLS, stop=())  # type: ignore[arg-type]
+    shown = stream.push(0, stop_allowed=True).text + stream.push(1, stop_allowed=True).text
+    assert shown == "I look."
+    assert stream.flush() == TextStep("", "", WrittenCall("Echo", "x y"), stopped=False)
+    assert stream.flush() == TextStep("", "", None, stopped=False)
+
+
+def test_a_result_that_the_model_began_to_write_is_written_on():
+    stream = TextStream(TOKENIZER.stream([]), call_format=REACT, tools=TOOLS, stop=(), tokenizer=TOKENIZER)
+    for token_id in TOKENIZER.encode_text("Action: Echo\nAction Input: x\nObservation:"):
+        step = stream.push(token_id, stop_allowed=True)
+    assert step.call is not None and stream.arguments(TOOLS["Echo"], step.call) == {"text": "x"}
+    assert TOKENIZER.decode(stream.result_token_ids("1")) == " 1\nThought:"

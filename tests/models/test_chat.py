@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lamps_jax.models.chat import render_chat
+from lamps_jax.models.chat import render_behind, render_chat
 from lamps_jax.models.tokenizer import Tokenizer
 from tests.factories import save_tiny_tokenizer
 from tests.fakes import END_OF_TEXT, make_tokenizer
@@ -332,3 +332,29 @@ def test_a_llama_that_is_no_vicuna_has_no_template(tmp_path):
     save_vicuna(directory)
     with pytest.raises(ValueError, match="no chat template"):
         render_chat(Tokenizer.from_directory(directory), HELLO)
+
+
+def test_a_reply_goes_on_with_an_unfinished_message(tmp_path):
+    tokenizer = with_files(tmp_path, {"chat_template.jinja": QWEN})
+    unfinished = {"role": "assistant", "content": "It <|im_end|> is ", "unfinished": True}
+    assert shown(tokenizer, [*HELLO, unfinished]) == shown(tokenizer, HELLO) + "It <|im_end|> is "
+    said_before = {**unfinished, "content": "x"}
+    assert shown(tokenizer, [said_before, *HELLO]).count("<|im_end|>") == 3
+
+
+def test_vicunas_reply_goes_on_with_an_unfinished_message(tmp_path):
+    unfinished = {"role": "assistant", "content": "Thought:", "unfinished": True}
+    assert vicuna_text(tmp_path, [*HELLO, unfinished]) == f"{SYSTEM} USER: Hello ASSISTANT: Thought:"
+
+
+@pytest.mark.parametrize("text", ["USER", " are", "ASSISTANT: Hi</s>USER: Bye"])
+def test_tokens_behind_a_place_are_those_of_the_whole(tmp_path, text):
+    directory = tmp_path / "vicuna"
+    directory.mkdir()
+    save_vicuna(directory, legacy=False)
+    tokenizer = Tokenizer.from_directory(directory)
+    whole = render_chat(tokenizer, said("How are you?", "Hi", "Bye"))
+    behind = render_behind(tokenizer, said("How are you?", "Hi", "Bye"), tools=(), place=lambda rendered: rendered.index(text))
+    _, found, rest = tokenizer.decode(whole).partition(text.split("<")[0])
+    assert tokenizer.decode([*whole, *behind]) == tokenizer.decode(whole) + found + rest
+    assert behind.count(tokenizer.hf.eos_token_id) == 1

@@ -79,6 +79,18 @@ def test_stream_is_silent_until_a_character_is_whole() -> None:
     assert [stream.push(token) for token in TOKENIZER.encode_text("a🎉b")] == ["a", "", "", "", "🎉", "b"]
 
 
+@given(CHARACTERS)
+def test_the_spellings_of_tokens_in_a_row_are_the_bytes_of_the_text(text: str) -> None:
+    assert b"".join(map(TOKENIZER.spell, TOKENIZER.encode_text(text))) == text.encode()
+
+
+def test_special_tokens_are_spelled_by_name_and_what_is_no_token_not_at_all() -> None:
+    special = TOKENIZER.hf.convert_tokens_to_ids("<|call|>")
+    assert TOKENIZER.is_special(special) and TOKENIZER.spell(special) == b"<|call|>"
+    assert not any(map(TOKENIZER.is_special, TOKENIZER.encode_text("<|call|>")))
+    assert TOKENIZER.spell(TOKENIZER.vocab_size + 7) == b""
+
+
 def test_stream_leaves_special_tokens_out() -> None:
     stream = TOKENIZER.stream([])
     assert [stream.push(token) for token in (*TOKENIZER.encode_text("a"), 0, *TOKENIZER.encode_text("b"))] == ["a", "", "b"]
@@ -175,6 +187,7 @@ def test_text_that_goes_on_gets_no_space_and_obeys_no_special_token(vicunas: dic
     for tokenizer in vicunas.values():
         token_ids = tokenizer.encode_text(text)
         assert token_ids == INSIDE.encode(text)
+        assert b"".join(map(tokenizer.spell, token_ids)) == text.replace(SPACE, " ").encode()
         if before:
             context = tokenizer.encode_prompt(before)
             assert tokenizer.decode(context + token_ids) == (before + text).replace(SPACE, " ")

@@ -1,0 +1,125 @@
+"""Constraints become masks of tokens: every text that they let through is of the language, as other libraries judge it."""
+
+import json
+import re
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+
+from lamps_jax.engine.grammar import MAX_COMPILED, MAX_GRAMMAR_CHARS, Grammars, Matcher
+from lamps_jax.sched.request import Constraint
+from tests.fakes import make_tokenizer
+
+TOKENIZER = make_tokenizer()
+EOS = TOKENIZER.vocab_size - 1
+
+SCHEMAS: list[dict[str, Any]] = [
+    {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}, "required": ["city", "days"]},
+    {"type": "array", "items": {"enum": ["a", "b", 3, None]}, "minItems": 1, "maxItems": 4},
+    {"anyOf": [{"type": "boolean"}, {"type": "object", "properties": {}, "additionalProperties": False}]},
+    {"type": "object", "properties": {"x": {"$ref": "#/$defs/leaf"}}, "required": ["x"], "$defs": {"leaf": {"const": "é"}}},
+]
+
+
+def grammars(**options: Any) -> Grammars:
+    return Grammars(TOKENIZER, **({"vocab_size": TOKENIZER.vocab_size, "eos_token_ids": [EOS]} | options))
+
+
+def allowed_tokens(matcher: Matcher) -> list[int]:
+    return np.flatnonzero(np.unpackbits(matcher.allowed().view(np.uint8), bitorder="little")).tolist()
+
+
+def walk(matcher: Matcher, seed: int, *, most: int = 400) -> str | None:
+    """A text of allowed tokens, the end as soon as it is allowed every second time; None if it comes to no end."""
+    rng, token_ids = np.random.default_rng(seed), list[int]()
+    for _ in range(most):
+        if matcher.is_over:
+            return TOKENIZER.decode(token_ids)
+        choices = allowed_tokens(matcher)
+        token_id = EOS if EOS in choices and rng.random() < 0.5 else int(rng.choice(choices))
+        matcher.accept(token_id)
+        if token_id == EOS:
+            return TOKENIZER.decode(token_ids)
+        token_ids.append(token_id)
+    return None
+
+
+@pytest.mark.parametrize("schema", SCHEMAS, ids=range(len(SCHEMAS)))
+def test_every_walk_over_allowed_tokens_is_a_text_that_jsonschema_finds_valid(schema: dict[str, Any]) -> None:
+    ours = grammars()
+    texts = [walk(ours.start(Constraint("json_schema", json.dumps(schema))), seed) for seed in range(30)]
+    ended = [text for text in texts if text is not None]
+    assert len(ended) > 10
+    for text in ended:
+        jsonschema.validate(json.loads(text), schema)
+    assert len(set(ended)) > 1 or "const" in json.dumps(schema)
+
+
+def test_a_json_object_is_any_and_nothing_else() -> None:
+    ours = grammars()
+    texts = [walk(ours.start(Constraint("json_object")), seed) for seed in range(40)]
+    assert all(isinstance(json.loads(text), dict) for text in texts if text is not None)
+    assert sum(text is not None for text in texts) > 5
+
+
+def test_a_regular_expression_lets_through_what_python_s_matches() -> None:
+    ours, pattern = grammars(), r"(cat|dog)-[0-9]{2,4}"
+    texts = [walk(ours.start(Constraint("regex", pattern)), seed) for seed in range(20)]
+    assert all(text is not None and re.fullmatch(pattern, text) for text in texts)
+
+
+def test_a_grammar_ends_where_it_says() -> None:
+    matcher = grammars().start(Constraint("lark", 'start: "yes" | "no"'))
+    for letter in "yes":
+        assert not matcher.is_over
+        matcher.accept(TOKENIZER.encode_text(letter)[0])
+    assert matcher.is_over
+    matcher.accept(EOS)  # what comes behind the end is nobody's business
+    assert matcher.is_over
+
+
+def test_two_requests_of_one_constraint_go_their_own_ways() -> None:
+    ours = grammars()
+    first, second = (ours.start(Constraint("lark", 'start: "ab"')) for _ in range(2))
+    first.accept(TOKENIZER.encode_text("a")[0])
+    assert allowed_tokens(first) == TOKENIZER.encode_text("b")
+    assert allowed_tokens(second) == TOKENIZER.encode_text("a")
+
+
+def test_masks_are_as_long_as_the_model_s_vocabulary_and_allow_no_token_that_is_none() -> None:
+    ours = grammars(vocab_size=TOKENIZER.vocab_size + 100)
+    matcher = ours.start(Constraint("regex", "(?s:.)*"))
+    assert matcher.allowed().shape == (ours.num_words,)
+    assert ours.num_words == -(-(TOKENIZER.vocab_size + 100) // 32)
+    assert max(allowed_tokens(matcher)) < TOKENIZER.vocab_size
+
+
+@pytest.mark.parametrize(
+    ("constraint", "says"),
+    [
+        (Constraint("json_schema", '{"type": "nope"}'), "JSON schema cannot be used: .*nope"),
+        (Constraint("json_schema", "[1"), "JSON schema cannot be used"),
+        (Constraint("regex", "("), "regular expression cannot be used"),
+        (Constraint("lark", "start: missing"), "grammar cannot be used: .*missing"),
+        (Constraint("regex", "a" * (MAX_GRAMMAR_CHARS + 1)), f"may have {MAX_GRAMMAR_CHARS} characters"),
+    ],
+)
+def test_what_cannot_be_compiled_is_refused_with_the_reason_on_one_line(constraint: Constraint, says: str) -> None:
+    with pytest.raises(ValueError, match=says) as caught:
+        grammars().start(constraint)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_token_that_is_not_allowed_is_an_error_and_not_a_wrong_text() -> None:
+    matcher = grammars().start(Constraint("lark", 'start: "ab"'))
+    with pytest.raises(RuntimeError, match="cannot be kept to"):
+        matcher.accept(TOKENIZER.encode_text("z")[0])
+
+
+def test_only_so_many_grammars_are_kept() -> None:
+    ours = grammars()
+    for number in range(MAX_COMPILED + 10):
+        ours.start(Constraint("regex", f"a{{{number + 1}}}"))
+    assert len(ours._compiled) == MAX_COMPILED
