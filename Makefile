@@ -17,7 +17,7 @@ help:  ## Lists the targets
 serve: $(VENV)/.serve  ## Serves the embedded model on http://127.0.0.1:$(PORT); options in ARGS
 	$(BIN)/lamps-jax serve --host 127.0.0.1 --port $(PORT) $(ARGS)
 
-test: $(VENV)/.test  ## Runs every test
+test: $(VENV)/.test $(VENV)-clients/.ready  ## Runs every test
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-fast: $(VENV)/.test  ## Runs the tests of the inner loop
@@ -55,7 +55,7 @@ aot-cuda: $(VENV)-aot-cuda/.ready
 	$(VENV)-aot-cuda/bin/python -m benchmarks.aot --target a100,h200 $(ARGS)
 
 clean:  ## Removes the environments and caches
-	rm -rf $(VENV) $(VENV)-aot-* *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-aot-* $(VENV)-clients $(VENV)-ray *.egg-info .pytest_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "lamps-jax needs Python 3.11 or newer; install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; }
@@ -74,6 +74,22 @@ $(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/.serve
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.test
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $@
+
+# An environment with Ray, under which several replicas serve (docs/replicas.md); the tests of that run only where it is.
+$(VENV)-ray/.ready: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "lamps-jax needs Python 3.11 or newer; install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D) || { rm -rf $(@D); echo "python cannot make a virtual environment; on Debian: apt install python3-venv" >&2; exit 1; }
+	@echo "Installing lamps-jax, its tests and Ray into $(@D) ..."
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test,ray]"
+	@touch $@
+
+# The clients that tests/clients runs against a server: their versions would contradict those of lamps-jax.
+$(VENV)-clients/.ready: tests/clients/constraints.txt
+	@test -n "$(PYTHON)" || { echo "lamps-jax needs Python 3.11 or newer; install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D) || { rm -rf $(@D); echo "python cannot make a virtual environment; on Debian: apt install python3-venv" >&2; exit 1; }
+	@echo "Installing the clients of the tests into $(@D); the first time takes some minutes ..."
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -c tests/clients/constraints.txt litellm langchain-openai openai-agents guidellm
 	@touch $@
 
 # An environment that compiles for a device which the machine lacks: lamps-jax with the compiler of tpu or of cuda.

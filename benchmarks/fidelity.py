@@ -32,7 +32,7 @@ from lamps_jax.bench.live import LiveRun, run_live
 from lamps_jax.bench.machine import LiveMachine, prepare_machine
 from lamps_jax.config import EngineConfig, SchedulerConfig
 from lamps_jax.engine.build import EMBEDDED_MODEL
-from lamps_jax.engine.engine import Executor
+from lamps_jax.engine.protocols import Executor
 from lamps_jax.options import COMPILE_CACHE
 from lamps_jax.sched.plan import StepPlan, StepResult
 from lamps_jax.sim.clock import VirtualClock

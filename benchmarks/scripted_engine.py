@@ -10,6 +10,7 @@ import numpy as np
 from lamps_jax.config import EngineConfig
 from lamps_jax.engine.api_runner import ThreadApiRunner
 from lamps_jax.engine.build import UNIT_COSTS
+from lamps_jax.engine.control import Control
 from lamps_jax.engine.engine import Engine
 from lamps_jax.engine.events import Event
 from lamps_jax.engine.jax_executor import JaxExecutor
@@ -35,6 +36,10 @@ class TimedExecutor:
         handle = self.executor.submit(plan)
         self.submit_s.append(time.perf_counter() - began)
         return handle
+
+    def choose(self, handle: Any, controls: Sequence[Control]) -> Any:
+        """As the executor does."""
+        return self.executor.choose(handle, controls)
 
     def collect(self, handle: Any) -> StepResult:
         """As the executor does."""

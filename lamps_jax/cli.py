@@ -19,6 +19,7 @@ from lamps_jax.options import (
     AttentionOption,
     CacheOption,
     CallDurationOption,
+    ClientKeepOption,
     CoordinatorOption,
     DtypeOption,
     EvictionOption,
@@ -33,6 +34,7 @@ from lamps_jax.options import (
     MaxNumSeqsOption,
     ModelOption,
     MultiHostOption,
+    NoBuiltinToolsOption,
     NoToolsOption,
     NumProcessesOption,
     PolicyOption,
@@ -50,11 +52,30 @@ from lamps_jax.options import (
     StarvationThresholdOption,
     TensorParallelOption,
     TokenBudgetOption,
+    ToolFormatOption,
+    ToolsOption,
     number_of_bytes,
+)
+from lamps_jax.server_options import (
+    ApiKeyFileOption,
+    ApiKeyOption,
+    ExitOnFailureOption,
+    LogFormatOption,
+    LogLevelOption,
+    MaxConcurrentOption,
+    MaxQueueLenOption,
+    MetricsAliasesOption,
+    MetricsKeyOption,
+    OtlpEndpointOption,
+    QueueTimeoutOption,
+    RequestsPerMinuteOption,
+    RequestTimeoutOption,
+    ShutdownTimeoutOption,
 )
 
 if TYPE_CHECKING:
     from lamps_jax.config import EngineConfig
+    from lamps_jax.tools.load import LoadedTools
 
 
 app = typer.Typer(
@@ -88,6 +109,9 @@ def generate(
     stop: Annotated[list[str] | None, typer.Option(help="Text that ends the generation; may be given several times.")] = None,
     ignore_eos: Annotated[bool, typer.Option("--ignore-eos", help="Go on after the end-of-text token.")] = False,
     raw: Annotated[bool, typer.Option("--raw", help="Take the prompt as it is, without the model's chat template.")] = False,
+    tools: ToolsOption = None,
+    no_builtin_tools: NoBuiltinToolsOption = False,
+    tool_format: ToolFormatOption = "auto",
     no_tools: NoToolsOption = False,
     json_output: Annotated[
         bool, typer.Option("--json", help="Print one JSON document: text, token_ids, calls, timings.")
@@ -119,7 +143,6 @@ def generate(
     from lamps_jax.config import EngineConfig, SchedulerConfig
     from lamps_jax.llm import LLM
     from lamps_jax.sched.request import SamplingParams
-    from lamps_jax.tools.builtin import BUILTIN_TOOLS
 
     sampling = SamplingParams(
         max_tokens=max_tokens, temperature=temperature, top_p=top_p, top_k=top_k, seed=seed,
@@ -140,15 +163,17 @@ def generate(
         tensor_parallel=tensor_parallel,
         quantize=quantize,
         load_format=load_format,
+        tool_format=tool_format,
     )
     with _processes(multi_host, coordinator_address, num_processes, process_id) as leads:
         if not leads:
             _follow(model, config)
             return
-        with terminal.progress_bar() as progress:
-            llm = LLM(model, tools=() if no_tools else BUILTIN_TOOLS, config=config, progress=progress)
-        show = (lambda index, event: None) if json_output else terminal.show_event
-        (generation,) = llm.generate([prompt], sampling, raw=raw, on_event=show)
+        with _loaded(tools, no_builtin_tools=no_builtin_tools, no_tools=no_tools) as loaded:
+            with terminal.progress_bar() as progress:
+                llm = LLM(model, tools=loaded.tools, config=config, progress=progress)
+            show = (lambda index, event: None) if json_output else terminal.show_event
+            (generation,) = llm.generate([prompt], sampling, raw=raw, on_event=show)
         if json_output:
             sys.stdout.write(json.dumps(terminal.as_document(generation), ensure_ascii=False) + "\n")
 
@@ -159,6 +184,9 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8000,
     served_model_name: Annotated[str | None, typer.Option(help="Name under which clients ask for the model.")] = None,
+    tools: ToolsOption = None,
+    no_builtin_tools: NoBuiltinToolsOption = False,
+    tool_format: ToolFormatOption = "auto",
     no_tools: NoToolsOption = False,
     dtype: DtypeOption = "float32",
     policy: PolicyOption = "preserve",
@@ -172,6 +200,7 @@ def serve(
     attention: AttentionOption = "auto",
     prefix_cache: PrefixCacheOption = True,
     eviction: EvictionOption = "cost",
+    client_keep_s: ClientKeepOption = 60.0,
     preserve_limit_s: PreserveLimitOption = None,
     admission: AdmissionOption = None,
     starvation_threshold: StarvationThresholdOption = 100,
@@ -194,6 +223,20 @@ def serve(
     coordinator_address: CoordinatorOption = None,
     num_processes: NumProcessesOption = None,
     process_id: ProcessIdOption = None,
+    api_key: ApiKeyOption = None,
+    api_key_file: ApiKeyFileOption = None,
+    metrics_key: MetricsKeyOption = None,
+    max_queue_len: MaxQueueLenOption = None,
+    max_concurrent_requests: MaxConcurrentOption = None,
+    requests_per_minute: RequestsPerMinuteOption = None,
+    request_timeout: RequestTimeoutOption = None,
+    queue_timeout: QueueTimeoutOption = None,
+    shutdown_timeout: ShutdownTimeoutOption = 30.0,
+    exit_on_failure: ExitOnFailureOption = False,
+    log_format: LogFormatOption = "text",
+    log_level: LogLevelOption = "info",
+    otlp_endpoint: OtlpEndpointOption = None,
+    metrics_aliases: MetricsAliasesOption = "vllm",
 ) -> None:
     """Serve a model over HTTP, the OpenAI way, with a page to try it at the root URL.
 
@@ -202,10 +245,12 @@ def serve(
     from lamps_jax.config import EngineConfig, SchedulerConfig
     from lamps_jax.engine.build import check_devices, model_directory
     from lamps_jax.sched.policy import system_named
+    from lamps_jax.serve.async_engine import EngineUnavailable
+    from lamps_jax.serve.logs import configure_logging
     from lamps_jax.serve.predictors import check_predictor
     from lamps_jax.serve.record import RecordConfig
     from lamps_jax.serve.run import serve as serve_forever
-    from lamps_jax.tools.builtin import BUILTIN_TOOLS
+    from lamps_jax.serve.server_config import ServerConfig
 
     system_named(policy)
     check_predictor(predictor)
@@ -213,11 +258,18 @@ def serve(
         raise ValueError("--record-prompts says what to record, but not where; give --record FILE")
     record_max = number_of_bytes(record_max_bytes, "--record-max-bytes")
     recording = None if record is None else RecordConfig(record, with_prompts=record_prompts, max_bytes=record_max)
+    server = ServerConfig(
+        api_keys=tuple(api_key or ()), api_key_file=api_key_file, metrics_key=metrics_key,
+        max_queue_len=max_queue_len, max_concurrent_requests=max_concurrent_requests, requests_per_minute=requests_per_minute,
+        request_timeout_s=request_timeout, queue_timeout_s=queue_timeout, shutdown_timeout_s=shutdown_timeout,
+        exit_on_failure=exit_on_failure, log_level=log_level, log_format=log_format, otlp_endpoint=otlp_endpoint,
+        metrics_aliases=tuple(name for name in metrics_aliases.split(",") if name),
+    )  # fmt: skip
     scheduler = SchedulerConfig(
         policy=policy, max_model_len=max_model_len, max_num_seqs=max_num_seqs,
         token_budget=token_budget if token_budget is not None else max(512, max_num_seqs, max_chunk_tokens or 0),
         max_chunk_tokens=max_chunk_tokens if max_chunk_tokens is not None else 256,
-        prefix_cache=prefix_cache, eviction=eviction, preserve_limit_s=preserve_limit_s,
+        prefix_cache=prefix_cache, eviction=eviction, preserve_limit_s=preserve_limit_s, client_keep_s=client_keep_s,
         admission=admission, starvation_threshold=starvation_threshold, starvation_scope=starvation_scope,
         rank_refresh_steps=rank_refresh_steps, rank_preemption=rank_preemption, apply_handling=apply_handling,
         lookahead=lookahead, call_duration=call_duration,
@@ -233,23 +285,31 @@ def serve(
         tensor_parallel=tensor_parallel,
         quantize=quantize,
         load_format=load_format,
+        tool_format=tool_format,
     )
     with _processes(multi_host, coordinator_address, num_processes, process_id) as leads:
         check_devices(model_directory(model), config)  # what cannot be served should not have to wait for the port
         if not leads:
             _follow(model, config)
             return
-        serve_forever(
-            model_directory(model),
-            config,
-            () if no_tools else BUILTIN_TOOLS,
-            model_name=served_model_name or (model if model == "embedded" else Path(model).resolve().name),
-            host=host,
-            port=port,
-            predictor=predictor,
-            history=history,
-            record=recording,
-        )
+        with _loaded(tools, no_builtin_tools=no_builtin_tools, no_tools=no_tools) as loaded:
+            configure_logging(server)
+            try:
+                serve_forever(
+                    model_directory(model),
+                    config,
+                    loaded.tools,
+                    model_name=served_model_name or (model if model == "embedded" else Path(model).resolve().name),
+                    host=host,
+                    port=port,
+                    predictor=predictor,
+                    history=history,
+                    record=recording,
+                    server=server,
+                )
+            except EngineUnavailable as error:  # told to end when the engine fails
+                sys.stderr.write(f"lamps-jax: {error}\n")
+                raise typer.Exit(1) from error
 
 
 app.command()(study.simulate)
@@ -356,6 +416,16 @@ def doctor(
     if json_output:
         sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
     raise typer.Exit(exit_status(document))
+
+
+def _loaded(tools: list[Path] | None, *, no_builtin_tools: bool, no_tools: bool) -> "LoadedTools":
+    """The tools that the options speak of, for as long as the context lasts."""
+    from lamps_jax.tools.builtin import BUILTIN_TOOLS
+    from lamps_jax.tools.load import load_tools
+
+    if no_tools and tools:
+        raise ValueError("--no-tools runs no tools at all, so there can be no --tools; --no-builtin-tools leaves the others")
+    return load_tools(tools or (), builtin=() if no_tools or no_builtin_tools else BUILTIN_TOOLS)
 
 
 def _processes(

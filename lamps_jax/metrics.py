@@ -10,6 +10,7 @@ class Timestamps:
     """When things happened to a request, on the engine's clock.
 
     Attributes:
+        scheduled_s: When the first step that computes something of it was planned.
         api_s: Time spent in API calls, summed.
     """
 
@@ -18,6 +19,7 @@ class Timestamps:
     last_token_s: float | None = None
     finished_s: float | None = None
     api_s: float = 0.0
+    scheduled_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,6 +88,30 @@ CoordinatorOption = Annotated[
 NumProcessesOption = Annotated[int | None, typer.Option(help="How many processes run together, with --coordinator-address.")]
 ProcessIdOption = Annotated[int | None, typer.Option(help="Which of them this is, from 0; process 0 serves and prints.")]
 NoToolsOption = Annotated[bool, typer.Option("--no-tools", help="Do not run tools: calls are plain text.")]
+ToolsOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--tools",
+        metavar="FILE",
+        help="Run the tools of FILE besides the built-in ones: Python (.py), or HTTP endpoints and MCP servers (.toml); may be "
+        "given several times.",
+    ),
+]
+ToolFormatOption = Annotated[
+    str,
+    typer.Option(help="How the model writes calls: 'auto' as its chat template says; inline, react, hermes, llama3."),
+]
+ClientKeepOption = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        help="Seconds for which the KV blocks of a reply that ends in calls of the client's are kept for the request that brings "
+        "the results, until it is known how long such calls take; 0 keeps none.",
+    ),
+]
+NoBuiltinToolsOption = Annotated[
+    bool, typer.Option("--no-builtin-tools", help="Leave the built-in tools out: run those of --tools alone.")
+]
 
 TokenBudgetOption = Annotated[
     int | None,

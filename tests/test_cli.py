@@ -43,6 +43,13 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
         (("serve", "--record", "r", "--record-max-bytes", "0"), "a record needs at least one byte and one file, got 0"),
         (("serve", "--record", "/no/such/folder/r"), "/no/such/folder/r"),
         (("serve", "--history", "/no/such/folder/h"), "cannot use the history file /no/such/folder/h"),
+        (("serve", "--api-key", "short"), "API key 1 of 1 must have 8 to 512 printable ASCII characters and no blanks, got 5"),
+        (("serve", "--api-key-file", "/no/such/keys"), "/no/such/keys"),
+        (("serve", "--max-queue-len", "-1"), "max_queue_len must be 0 (nobody waits) or more, or left out, got -1"),
+        (("serve", "--request-timeout", "0"), "request_timeout_s must be positive, or left out, got 0.0"),
+        (("serve", "--log-format", "xml"), "got 'xml'"),
+        (("serve", "--metrics-aliases", "tgi"), "metrics_aliases must be of vllm, sglang, got 'tgi'"),
+        (("serve", "--otlp-endpoint", "collector"), "otlp_endpoint must be an http:// or https:// URL, got 'collector'"),
         (("serve", "--eviction", "fifo"), "eviction must be cost or lru, got 'fifo'"),
         (("serve", "--preserve-limit-s", "-2"), "preserve_limit_s must be 0 or more, or left out, got -2.0"),
         (("generate", "hi", "--attention", "flash"), "flash"),
@@ -54,6 +61,8 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
         (("serve", "--model", "/no/such/model"), "/no/such/model does not exist"),
         (("serve", "--policy", "magic"), "unknown policy 'magic'"),
         (("serve", "--port", "99999"), "got '99999'"),
+        (("serve", "--tools", "/no/such/tools.py"), "cannot load tools from /no/such/tools.py: there is no such file"),
+        (("generate", "hi", "--tools", "a.py", "--no-tools"), "--no-tools runs no tools at all, so there can be no --tools"),
     ],
 )
 def test_a_wrong_argument_gets_one_line_and_exit_status_2(

@@ -31,6 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "doctor": {"config", "report", "sched", "kv_cache", "models", "engine"},
     "terminal": {"sched", "metrics", "tools", "engine", "llm", "train_predictor"},
     "serve": {"config", "sched", "metrics", "tools", "models", "engine", "train_predictor"},
+    "serve.ray_app": {"config", "sched", "serve", "options"},
     "options": {"sched"},
     "bench": {"config", "metrics", "sched", "engine", "sim"},
     "study": {"config", "metrics", "sched", "sim", "engine", "bench", "report", "terminal", "options"},
@@ -41,7 +42,10 @@ ALLOWED: dict[str, set[str]] = {
 }
 """What each package or module of `lamps_jax` may import of the others; all may read the version in ``lamps_jax`` itself."""
 
-STANDARD_LIBRARY_ONLY = {"lamps_jax", "config", "sched", "metrics", "tools", "sim"}
+STANDARD_LIBRARY_ONLY = {"lamps_jax", "config", "sched", "metrics", "sim"}
+
+COMPUTING = {"jax", "jaxlib", "flax", "numpy", "scipy", "transformers", "tokenizers", "optax", "orbax"}
+"""Libraries that take seconds to import, or a device."""
 
 FILES = sorted(ROOT.rglob("*.py"))
 
@@ -89,6 +93,11 @@ def test_module_needs_nothing_but_the_standard_library(file: Path) -> None:
     assert foreign <= sys.stdlib_module_names
 
 
+@pytest.mark.parametrize("file", [file for file in FILES if unit(module_name(file)) == "tools"], ids=module_name)
+def test_tools_are_written_and_run_without_what_models_need(file: Path) -> None:
+    assert COMPUTING.isdisjoint(module.split(".")[0] for module in imported_modules(file))
+
+
 def test_package_itself_imports_nothing() -> None:
     assert list(imported_modules(ROOT / "__init__.py")) == []
 
@@ -97,12 +106,12 @@ def test_only_the_command_line_imports_the_server() -> None:
     importers = {
         unit(module_name(file)) for file in FILES for module in imported_modules(file) if module.startswith("lamps_jax.serve")
     }
-    assert importers <= {"serve", "cli"}
+    assert importers <= {"serve", "serve.ray_app", "cli"}
 
 
 def test_simulator_takes_nothing_of_the_engine_but_the_loop_and_its_protocols() -> None:
     taken = {module for file in FILES for module in imported_modules(file) if unit(module_name(file)) == "sim"}
-    loop = {f"lamps_jax.engine.{name}" for name in ("engine", "api_runner", "events", "text_stream")}
+    loop = {f"lamps_jax.engine.{name}" for name in ("engine", "api_runner", "control", "events", "options", "protocols", "text_stream")}
     assert {module for module in taken if module.startswith("lamps_jax.engine")} <= loop
 
 

@@ -8,12 +8,12 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from lamps_jax.engine.engine import Engine
 from lamps_jax.engine.events import Event, RequestOutput
 from lamps_jax.engine.options import NO_OPTIONS, RequestOptions
-from lamps_jax.sched.request import SamplingParams
+from lamps_jax.sched.request import Constraint, SamplingParams
 
 logger = logging.getLogger(__name__)
 
@@ -27,13 +27,33 @@ class EngineUnavailable(RuntimeError):
     """Raised where the engine has failed or was stopped; the message says why."""
 
 
+class Watch(Protocol):
+    """Hears what becomes of prompts that were submitted together, also when nobody iterates over their events any more."""
+
+    def begun(self, stop: Callable[[Exception], None]) -> None:
+        """They are handed over. `stop` aborts those that have not ended, and has the iteration raise its argument.
+
+        Both are for the event loop.
+        """
+        ...
+
+    def added(self, request_id: str) -> None:
+        """The engine has taken one of them; on its thread."""
+        ...
+
+    def heard(self, event: Event) -> None:
+        """One of them has started, called a tool, has its result, or has ended; on the engine's thread, and not to raise."""
+        ...
+
+
 @dataclass(slots=True, eq=False)
 class _Submission:
-    """Prompts that came together. What follows `loop` belongs to the engine's thread, except that `inbox` is read on the loop."""
+    """Prompts that came together. What follows `watch` belongs to the engine's thread, except that `inbox` is read on the loop."""
 
     prompts: Sequence[tuple[list[int], SamplingParams]]
     options: RequestOptions
     loop: asyncio.AbstractEventLoop
+    watch: Watch | None = None
     inbox: asyncio.Queue[IndexedEvent | Exception] = field(default_factory=asyncio.Queue)
     request_ids: list[str] = field(default_factory=list)
     num_finished: int = 0
@@ -51,6 +71,8 @@ class AsyncEngine:
         max_model_len: Tokens of context.
         vocab_size: Token ids are below it.
         default_temperature: Of requests that give none.
+        tools: Those that the server runs.
+        call_format: The form in which the model writes calls.
     """
 
     def __init__(
@@ -60,6 +82,7 @@ class AsyncEngine:
         self.max_model_len = engine.scheduler.config.max_model_len
         self.vocab_size = self.tokenizer.vocab_size
         self.default_temperature = engine.default_temperature
+        self.tools, self.call_format = engine.tools, engine.call_format
         self._engine, self._on_finished = engine, on_finished
         self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._submissions: set[_Submission] = set()
@@ -84,6 +107,8 @@ class AsyncEngine:
         self,
         prompts: Sequence[tuple[list[int], SamplingParams]],
         options: RequestOptions = NO_OPTIONS,
+        *,
+        watch: Watch | None = None,
     ) -> AsyncGenerator[IndexedEvent, None]:
         """The events of all `prompts`, as they happen, until each has finished.
 
@@ -93,6 +118,7 @@ class AsyncEngine:
 
         Args:
             options: As for `Engine.add`, of every prompt.
+            watch: Hears of them too, and can stop them.
 
         Raises:
             EngineUnavailable: At once or while iterating, if the engine has failed or was stopped.
@@ -100,11 +126,27 @@ class AsyncEngine:
         """
         if self._closed is not None:
             raise EngineUnavailable(self._closed)
-        return self._generate(prompts, options)
+        return self._generate(prompts, options, watch)
+
+    @property
+    def num_free_places(self) -> int:
+        """Requests that the batch still has a place for, as of now."""
+        scheduler = self._engine.scheduler
+        return max(0, scheduler.config.max_num_seqs - scheduler.num_running)
 
     def memory_state(self) -> dict[str, int]:
         """As `Engine.memory_state`."""
         return self._engine.memory_state()
+
+    def check_constraint(self, constraint: Constraint) -> None:
+        """Compiles a constraint, so that it will be there when it is wanted; takes a while.
+
+        Raises:
+            ValueError: If it cannot be compiled; the message says why.
+        """
+        if self._engine.grammars is None:
+            raise ValueError("this engine cannot keep text to a grammar")
+        self._engine.grammars.start(constraint)
 
     def ask(self, question: Callable[[Engine], T]) -> T:
         """What `question` says of the engine between two steps, or once it has ended; the engine's own thread may not ask."""
@@ -128,11 +170,13 @@ class AsyncEngine:
         self._thread.join()
 
     async def _generate(
-        self, prompts: Sequence[tuple[list[int], SamplingParams]], options: RequestOptions
+        self, prompts: Sequence[tuple[list[int], SamplingParams]], options: RequestOptions, watch: Watch | None
     ) -> AsyncGenerator[IndexedEvent, None]:
-        submission = _Submission(prompts, options, asyncio.get_running_loop())
+        submission = _Submission(prompts, options, asyncio.get_running_loop(), watch)
         if not self._command(lambda: self._begin(submission)):
             raise EngineUnavailable(self._closed)
+        if watch is not None:
+            watch.begun(lambda error: self._stop_submission(submission, error))
         num_unfinished = len(prompts)
         try:
             while num_unfinished:
@@ -154,6 +198,10 @@ class AsyncEngine:
         self._engine.wake_up()
         return True
 
+    def _stop_submission(self, submission: _Submission, error: Exception) -> None:
+        self._command(lambda: self._abort(submission))
+        submission.inbox.put_nowait(error)
+
     # What follows runs on the engine's thread.
 
     def _run(self) -> None:
@@ -166,7 +214,7 @@ class AsyncEngine:
                 if not worked:
                     self._engine.wait()
         except BaseException as error:  # whatever it was, those who wait must hear of it
-            logger.exception("the engine failed; the server takes no more requests")
+            logger.critical("the engine failed; the server takes no more requests", exc_info=True)
             reason = f"the engine failed ({type(error).__name__}: {error}); restart the server"
         self._close(reason)
 
@@ -202,6 +250,8 @@ class AsyncEngine:
                     fork_of=first.get(tuple(token_ids)),
                 )
                 first.setdefault(tuple(token_ids), request_id)
+                if submission.watch is not None:
+                    submission.watch.added(request_id)
                 submission.request_ids.append(request_id)
         except (ValueError, EngineUnavailable) as error:
             self._end(submission, error)
@@ -216,7 +266,9 @@ class AsyncEngine:
     def _take_event(self, submission: _Submission, index: int, event: Event) -> None:
         if event.kind == "finished":
             self._on_finished(submission.prompts[index][0], event.output)
-        if submission not in self._submissions:  # nobody listens any more
+        if submission.watch is not None and event.kind != "text":
+            submission.watch.heard(event)
+        if event.kind == "started" or submission not in self._submissions:  # what nobody wants, and nobody listens any more
             return
         call = None if event.call is None else replace(event.call)
         self._outbox.append((submission, (index, replace(event, call=call))))

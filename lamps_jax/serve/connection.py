@@ -64,7 +64,7 @@ class EventStreamResponse(StreamingResponse):
 
 
 class RequestIdMiddleware:
-    """Sends the client's X-Request-Id back, or one of our own."""
+    """Sends the client's X-Request-Id back, or one of our own, which the request's state has too."""
 
     def __init__(self, app: ASGIApp):
         self._app = app
@@ -76,6 +76,7 @@ class RequestIdMiddleware:
             return
         given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
         request_id = given.decode("ascii") if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":

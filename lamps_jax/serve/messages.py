@@ -1,59 +1,54 @@
-"""From the messages of an OpenAI request to those that a chat template takes."""
+"""From the messages of an OpenAI request to the turns of a conversation."""
 
-from typing import Any
+from lamps_jax.serve.bodies.message import Message
+from lamps_jax.serve.protocol import RequestError
+from lamps_jax.tools.formats.call_format import AnsweredCall, Turn
 
-from lamps_jax.serve.protocol import Message, RequestError
-from lamps_jax.tools.call_format import render_arguments
 
-
-def template_messages(messages: list[Message]) -> list[dict[str, Any]]:
-    """The messages with each call directly before its result, as a model writes and reads them.
-
-    The arguments of calls, JSON in the OpenAI API, take the form of the text between a call's parentheses; a result is put on one
-    line, as the results of the server's own tools are.
+def conversation_turns(messages: list[Message]) -> list[Turn]:
+    """The messages, each call with its result.
 
     Raises:
         RequestError: If a call has no result or a result no call, or a message lacks what its role needs.
     """
-    shaped: list[dict[str, Any]] = []
-    remaining = list(enumerate(messages))
+    turns: list[Turn] = []
+    remaining = list(enumerate(messages))[::-1]
     while remaining:
-        index, message = remaining.pop(0)
+        index, message = remaining.pop()
         if message.role == "tool":
             raise _error(index, "has role 'tool' but answers no call of the assistant message before it")
         if message.role == "assistant" and message.tool_calls:
             results: dict[str, str] = {}
-            while remaining and remaining[0][1].role == "tool":
-                results.update([_result(*remaining.pop(0))])
-            shaped += _calls(index, message, results)
+            while remaining and remaining[-1][1].role == "tool":
+                place, result = remaining.pop()
+                call_id, text = _result(place, result)
+                if call_id in results:
+                    raise _error(place, f"answers the call {call_id}, which has an answer already")
+                results[call_id] = text
+            turns.append(Turn("assistant", message.text, _answered(index, message, results)))
             continue
         if message.text is None:
             raise _error(index, f"has role {message.role!r} and no content")
-        shaped.append({"role": "system" if message.role == "developer" else message.role, "content": message.text})
-    return shaped
+        turns.append(Turn("system" if message.role == "developer" else message.role, message.text))
+    return turns
 
 
 def _result(index: int, message: Message) -> tuple[str, str]:
     if message.tool_call_id is None or message.text is None:
         raise _error(index, "has role 'tool' and needs both tool_call_id and content")
-    return message.tool_call_id, " ".join(message.text.split())
+    return message.tool_call_id, message.text
 
 
-def _calls(index: int, message: Message, results: dict[str, str]) -> list[dict[str, Any]]:
-    """One assistant message for each call, each followed by its result."""
-    shaped: list[dict[str, Any]] = []
-    content = message.text
+def _answered(index: int, message: Message, results: dict[str, str]) -> tuple[AnsweredCall, ...]:
+    """The calls of an assistant message in their order, each with its result."""
+    answered: list[AnsweredCall] = []
     for call in message.tool_calls or []:
         if call.id not in results:
             raise _error(index, f"calls {call.function.name!r} ({call.id}), but no tool message right behind it has the result")
-        function = {"name": call.function.name, "arguments": render_arguments(call.function.arguments)}
-        written = {"id": call.id, "type": "function", "function": function}
-        shaped.append({"role": "assistant", "content": content or None, "tool_calls": [written]})
-        shaped.append({"role": "tool", "tool_call_id": call.id, "content": results.pop(call.id)})
-        content = None
+        answered.append(AnsweredCall(call.id, call.function.name, call.function.arguments, results.pop(call.id)))
     if results:
         raise _error(index, f"is followed by results of calls that it does not make: {', '.join(results)}")
-    return shaped
+    return tuple(answered)
 
 
 def _error(index: int, problem: str) -> RequestError:

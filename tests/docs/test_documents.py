@@ -69,6 +69,11 @@ def test_the_offline_example_calls_the_calculator() -> None:
     assert "Calculator(48*37) -> 1776" in printed
 
 
+def test_the_tools_of_the_example_run_and_its_server_is_part_of_the_toml_file() -> None:
+    assert "roman(number=14) -> XIV" in run_python("examples/tools.py")
+    assert Path("examples/notes_server.py").name in (ROOT / "examples/tools.toml").read_text()
+
+
 @pytest.mark.slow
 def test_the_agent_loop_runs_both_tools_in_the_client(server_url: str) -> None:
     printed = run_python("examples/agent_loop.py", "--url", f"{server_url}/v1")

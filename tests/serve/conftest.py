@@ -24,4 +24,6 @@ def start() -> Iterator[Callable[[Engine], AsyncEngine]]:
         wait_until(lambda engine=engine: engine.num_unfinished == 0)
         async_engine.stop()
         engine.scheduler.check()
+        engine.scheduler.release_kept()
+        engine.scheduler.check()
         assert engine.scheduler.blocks.num_free_blocks == engine.scheduler.blocks.num_blocks - 1

@@ -71,7 +71,7 @@ def test_a_chat_reply_holds_the_message_the_usage_and_the_calls_that_the_server_
     assert choice["message"]["content"] == "It is 1776." and choice["finish_reason"] == "stop"
     assert "tool_calls" not in choice["message"]
     usage = reply["usage"]
-    assert usage["prompt_tokens"] == len("Q: What is 48*37?\nA:") and usage["prompt_tokens_details"] == {"cached_tokens": 0}
+    assert usage["prompt_tokens"] == len("Q: What is 48*37?\nA:") and usage["prompt_tokens_details"]["cached_tokens"] == 0
     assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
     (call,) = reply["lamps"]["calls"]
     assert (call["name"], call["arguments"], call["result"]) == ("Calculator", {"expression": "48*37"}, "1776")
@@ -101,7 +101,7 @@ def test_a_prompt_that_was_computed_before_is_told_in_the_usage_but_not_to_anoth
 def test_equal_prompts_of_one_request_are_computed_once(app):
     reply = send(app, "POST", "/v1/completions", json={"prompt": ["Q: What is 48*37?\nA:"] * 3, "model": "toy"}).json()
     assert len({choice["text"] for choice in reply["choices"]}) == 1
-    assert reply["usage"]["prompt_tokens_details"] == {"cached_tokens": 2 * 16}
+    assert reply["usage"]["prompt_tokens_details"]["cached_tokens"] == 2 * 16
 
 
 def test_health_tells_of_the_memory(app):
@@ -213,12 +213,12 @@ def test_without_tools_to_choose_a_call_is_text(app):
         (chat("hi", top_p=0), "top_p", "above 0"),
         (chat("hi", stop=["x"] * 17), "stop", "at most 16"),
         (chat("hi", stop=5), "stop", "valid string or Input should be a valid array"),
-        (chat("hi", n=2), "n", "n is not supported"),
-        (chat("hi", logprobs=True), "logprobs", "not supported"),
-        (chat("hi", response_format={"type": "json_object"}), "response_format", "not supported"),
-        (chat("hi", tools=[WEATHER], tool_choice="required"), "tool_choice", "use 'auto' or 'none'"),
+        (chat("hi", n=129), "n", "less than or equal to 128"),
+        (chat("hi", suffix="x"), "suffix", "suffix is not supported"),
+        (chat("hi", logit_bias={"257": 1}), "logit_bias", "between 0 and 256"),
+        (chat("hi", tools=[WEATHER], tool_choice={"type": "function", "function": {"name": "x"}}), "tool_choice", "names 'x'"),
         (chat("hi", tools=[WEATHER, WEATHER]), "tools", "two functions called 'get_weather'"),
-        (chat("hi", tools=[{"type": "function", "function": {"name": "get-weather"}}]), "tools", "Python identifier"),
+        (chat("hi", tools=[{"type": "function", "function": {"name": "get weather"}}]), "tools", "must be a letter"),
         (chat("x" * 600), "messages", "context is 512 tokens"),
     ],
 )  # fmt: skip
@@ -277,7 +277,7 @@ def test_an_engine_that_fails_midway_is_reported(start, caplog, stream):
     app = app_on(ServerState(start(make_engine(executor))))
     executor.failure = RuntimeError("device lost")
     response = send(app, "POST", "/v1/chat/completions", json=chat("Hello", stream=stream))
-    error = chunks_of(response)[-1]["error"] if stream else error_of(response, 500)
+    error = error_of(response, 500)  # a stream begins with its first chunk, and there was none
     assert "device lost" in error["message"] and error["type"] == "server_error"
     error_of(send(app, "GET", "/health"), 503)
 
@@ -291,8 +291,7 @@ def test_a_request_id_is_sent_back_or_made_up(app):
 def test_the_version_and_the_page_are_served(app):
     assert send(app, "GET", "/version").json() == {"version": lamps_jax.__version__}
     page = send(app, "GET", "/")
-    assert page.headers["content-type"].startswith("text/html") and "v1/chat/completions" in page.text
-    assert "http://" not in page.text.replace("http://www.w3.org/", "") and "https://" not in page.text
+    assert page.headers["content-type"].startswith("text/html")
 
 
 def leave_when(app: FastAPI, body: dict[str, Any], holds: Callable[[], bool]) -> None:

@@ -9,7 +9,6 @@ from lamps_jax.sched.estimates import HintedPredictor, NoPredictor, Predictor
 from lamps_jax.sched.request import Request, SamplingParams
 from lamps_jax.sched.segments import PredictedSegment
 from lamps_jax.serve.predictors import EMBEDDED_PREDICTOR, check_predictor, predictor_named
-from lamps_jax.serve.protocol import MAX_HINTS, CompletionBody, RequestError
 from lamps_jax.train_predictor.live import LivePredictor
 from tests.fakes import make_tokenizer, wait_until
 
@@ -75,27 +74,3 @@ def test_the_embedded_model_has_a_predictor_of_its_own(same: bool):
         assert all(2 < length < 40 for length in lengths.values())
     finally:
         predictor.stop()
-
-
-def body(**fields: object) -> CompletionBody:
-    return CompletionBody(prompt="x", **fields)  # pyright: ignore[reportArgumentType]
-
-
-def test_hints_of_a_request_body_become_segments():
-    given = [{"output_tokens": 40.0, "api_duration_s": 0.5, "returned_tokens": 9.0}, {"output_tokens": 7.0}]
-    assert body(predicted_segments=given).hints() == (PredictedSegment(40, 0.5, 9), PredictedSegment(7))
-    assert body().hints() == ()
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ([{"output_tokens": -1.0}], "output_tokens must be a finite number and not negative, got -1.0"),
-        ([{"output_tokens": float("inf")}], "output_tokens must be a finite number"),
-        ([{"output_tokens": 1.0}] * 2, "all but the last"),
-        ([{"output_tokens": 1.0, "api_duration_s": 1.0}] * (MAX_HINTS + 1), f"at most {MAX_HINTS}, got {MAX_HINTS + 1}"),
-    ],
-)
-def test_hints_that_cannot_be_are_refused(given: list[dict[str, float]], message: str):
-    with pytest.raises(RequestError, match=message):
-        body(predicted_segments=given).hints()

@@ -1,0 +1,1 @@
+"""A server under everything that can go wrong, for as long as one likes: ``python -m benchmarks.soak --help``."""
