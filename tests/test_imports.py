@@ -33,11 +33,12 @@ ALLOWED: dict[str, set[str]] = {
     "serve": {"config", "sched", "metrics", "tools", "models", "engine", "train_predictor"},
     "serve.ray_app": {"config", "sched", "serve", "options"},
     "options": {"sched"},
+    "server_options": set(),
     "bench": {"config", "metrics", "sched", "engine", "sim"},
     "study": {"config", "metrics", "sched", "sim", "engine", "bench", "report", "terminal", "options"},
     "cli": {
         *("config", "sched", "metrics", "tools", "models", "engine", "llm"),
-        *("doctor", "terminal", "serve", "study", "options", "train_predictor"),
+        *("doctor", "terminal", "serve", "study", "options", "server_options", "train_predictor"),
     },
 }
 """What each package or module of `lamps_jax` may import of the others; all may read the version in ``lamps_jax`` itself."""

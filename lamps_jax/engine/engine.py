@@ -103,6 +103,10 @@ class Engine:
         """Requests that have not ended."""
         return len(self._live)
 
+    def outputs(self) -> list[RequestOutput]:
+        """What the requests that have not ended have yielded so far."""
+        return [live.output for live in self._live.values()]
+
     def memory_state(self) -> dict[str, int]:
         """What the KV memory holds and has been through, by name; from any thread, which may see a step half-way."""
         blocks, memory = self.scheduler.blocks, self.scheduler.memory

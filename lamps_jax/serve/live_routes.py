@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse, Response
 from lamps_jax.engine.engine import Engine
 from lamps_jax.serve.async_engine import AsyncEngine
 from lamps_jax.serve.connection import EventStreamResponse
-from lamps_jax.serve.live_view import snapshot, unfinished
+from lamps_jax.serve.live_view import snapshot
 from lamps_jax.serve.protocol import RequestError
 from lamps_jax.serve.recent import RecentRequests
 from lamps_jax.serve.traffic import DEFAULT_RETRY_AFTER_S, retry_after
@@ -107,4 +107,4 @@ class _Sampler:
             await asyncio.sleep(self._interval_s)
 
     def _look(self, engine: Engine) -> dict[str, Any]:
-        return {**snapshot(engine), **self._state.recent.summary(engine.clock(), unfinished(engine))}
+        return {**snapshot(engine), **self._state.recent.summary(engine.clock(), engine.outputs())}

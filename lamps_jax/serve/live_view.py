@@ -42,7 +42,7 @@ def snapshot(engine: Engine) -> dict[str, Any]:
     """
     scheduler, now = engine.scheduler, engine.clock()
     requests = scheduler.requests()
-    outputs = {output.request_id: output for output in unfinished(engine)}
+    outputs = {output.request_id: output for output in engine.outputs()}
     shown = heapq.nsmallest(MAX_REQUESTS, requests, key=_by_service)
     return {
         "policy": scheduler.config.policy,
@@ -59,11 +59,6 @@ def snapshot(engine: Engine) -> dict[str, Any]:
         "requests": [_shown(request, outputs.get(request.request_id), now) for request in shown],
         "num_more": len(requests) - len(shown),
     }
-
-
-def unfinished(engine: Engine) -> list[RequestOutput]:
-    """What the requests that have not ended have yielded so far; to be asked for on the engine's thread."""
-    return [live.output for live in engine._live.values()]
 
 
 def _by_service(request: Request) -> tuple[float, ...]:

@@ -5,12 +5,9 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from lamps_jax.serve.protocol import RequestError
-
-if TYPE_CHECKING:
-    from lamps_jax.serve.account import Account
 
 RATE_WINDOW_S = 60.0
 """The speed at which requests are begun is that of so many last seconds."""
@@ -18,6 +15,14 @@ RATE_WINDOW_S = 60.0
 MAX_RETRY_AFTER_S = 120
 DEFAULT_RETRY_AFTER_S = 5
 """Where nothing is known of the speed."""
+
+
+class UnderWay(Protocol):
+    """A request that has not ended."""
+
+    def stop(self, error: RequestError) -> None:
+        """Gives it up; its client gets the error."""
+        ...
 
 
 class Traffic:
@@ -33,7 +38,7 @@ class Traffic:
     """
 
     def __init__(self, *, max_queue_len: int | None = None, clock: Callable[[], float] = time.monotonic):
-        self.under_way: set[Account] = set()
+        self.under_way: set[UnderWay] = set()
         self.num_waiting = 0
         self.drain_until_s: float | None = None
         self._max_queue_len, self._clock = max_queue_len, clock
@@ -65,8 +70,8 @@ class Traffic:
 
     def stop_all(self, error: RequestError) -> None:
         """Ends everything that is under way."""
-        for account in list(self.under_way):
-            account.stop(error)
+        for each in list(self.under_way):
+            each.stop(error)
 
     def queue(self, count: int, *, num_free_places: int) -> None:
         """Counts so many prompts among those that wait.

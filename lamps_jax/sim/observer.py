@@ -7,7 +7,7 @@ from typing import Any
 from lamps_jax.engine.events import RequestOutput
 from lamps_jax.metrics import Latencies, Timestamps, latencies, percentiles
 from lamps_jax.sched.request import Request, RequestState
-from lamps_jax.sched.scheduler import Scheduler
+from lamps_jax.sched.waste_account import WasteAccount
 from lamps_jax.sim.workload import Arrival
 
 MAX_SAMPLES = 600
@@ -54,51 +54,18 @@ class ScriptOutcome:
 
 
 @dataclass(slots=True)
-class Waste:
-    """Token-seconds of KV held without computing, by cause."""
-
-    preserved: float = 0.0
-    recomputed: float = 0.0
-    swapped: float = 0.0
-
-
-@dataclass(slots=True)
-class MemoryObserver:
-    """Integrates what memory is held for.
+class MemoryObserver(WasteAccount):
+    """Integrates what memory is held for, and samples how full it is.
 
     Args:
         sample_every_s: Between two samples of the occupancy; 0 for none.
     """
 
-    scheduler: Scheduler
     sample_every_s: float = 0.0
-    waste: Waste = field(default_factory=Waste)
     samples: dict[str, list[float]] = field(
         default_factory=lambda: {name: [] for name in ("time_s", "computing", "preserved", "cached", "free", "host")}
     )
     _next_sample_s: float = 0.0
-    _num_recomputed: int = 0
-
-    def elapsed(self, start_s: float, end_s: float, preserved_tokens: int) -> None:
-        """Time passed in which requests in calls held so many tokens on the device."""
-        self.waste.preserved += preserved_tokens * (end_s - start_s)
-
-    def stepped(self, forward_s: float, duration_s: float, num_tokens: int, num_copied_blocks: int, num_recomputed: int) -> None:
-        """A step ended.
-
-        Recomputed: the share of the step that computed tokens again, over all KV that was held meanwhile; swapped: blocks that
-        were on their way, and what all others held while copies outlasted the step.
-
-        Source: InferCept, section 2, GPU memory waste by cause.
-        """
-        blocks, size = self.scheduler.blocks, self.scheduler.blocks.block_size
-        held = (len(blocks.device.ids) - blocks.num_free_blocks) * size
-        again = num_recomputed - self._num_recomputed
-        self._num_recomputed = num_recomputed
-        if again:
-            self.waste.recomputed += forward_s * min(1.0, again / max(num_tokens, 1)) * held
-        if num_copied_blocks:
-            self.waste.swapped += num_copied_blocks * size * duration_s + max(0.0, duration_s - forward_s) * held
 
     def sample(self, now: float) -> None:
         """Notes the occupancy, if it is time to."""

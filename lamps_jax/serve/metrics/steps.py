@@ -12,9 +12,9 @@ from lamps_jax.engine.events import Event
 from lamps_jax.sched.plan import StepPlan
 from lamps_jax.sched.request import Handling
 from lamps_jax.sched.scheduler import Scheduler
+from lamps_jax.sched.waste_account import Waste, WasteAccount
 from lamps_jax.serve.metrics import buckets
 from lamps_jax.serve.metrics.weighted import WeightedHistogram
-from lamps_jax.sim.observer import MemoryObserver, Waste
 
 THROUGHPUT_WINDOW_S = 10
 """The throughput is that of so many last seconds."""
@@ -55,7 +55,7 @@ class StepMetrics(Collector):
 
     def attach(self, scheduler: Scheduler) -> None:
         """It is this scheduler's steps that are followed."""
-        self._scheduler, self._memory = scheduler, MemoryObserver(scheduler)
+        self._scheduler, self._memory = scheduler, WasteAccount(scheduler)
 
     def stepped(self, plan: StepPlan, seconds: float) -> None:
         """Takes in a step that begins; the one before took so long, or there was none under way if that is 0."""

@@ -42,14 +42,11 @@ structured = {
     method: model.with_structured_output(Parity, method=method).invoke("What is 48*37?").model_dump()
     for method in ("json_schema", "function_calling")
 }
-print(
-    json.dumps(
-        {
-            "names": names,
-            "answer": reply.content,
-            "streamed_calls": [[call["name"], call["args"]] for call in whole.tool_calls],
-            "structured": structured,
-            "cached_tokens": reply.usage_metadata["input_token_details"]["cache_read"],
-        }
-    )
-)
+seen = {
+    "names": names,
+    "answer": reply.content,
+    "streamed_calls": [[call["name"], call["args"]] for call in whole.tool_calls],
+    "structured": structured,
+    "cached_tokens": reply.usage_metadata["input_token_details"]["cache_read"],
+}
+sys.stdout.write(json.dumps(seen) + "\n")

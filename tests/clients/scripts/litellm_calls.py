@@ -31,16 +31,13 @@ chunks = list(
 streamed_call = litellm.stream_chunk_builder(
     list(litellm.completion(messages=messages, tools=[CALCULATOR], stream=True, **ADDRESS)), messages=messages
 )
-print(
-    json.dumps(
-        {
-            "finish_reason": whole.choices[0].finish_reason,
-            "arguments": json.loads(call.function.arguments),
-            "answer": answer.choices[0].message.content,
-            "cached_tokens": answer.usage.prompt_tokens_details.cached_tokens,
-            "streamed": "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices),
-            "streamed_arguments": json.loads(streamed_call.choices[0].message.tool_calls[0].function.arguments),
-            "usage": next(chunk.usage.total_tokens for chunk in reversed(chunks) if getattr(chunk, "usage", None)),
-        }
-    )
-)
+seen = {
+    "finish_reason": whole.choices[0].finish_reason,
+    "arguments": json.loads(call.function.arguments),
+    "answer": answer.choices[0].message.content,
+    "cached_tokens": answer.usage.prompt_tokens_details.cached_tokens,
+    "streamed": "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices),
+    "streamed_arguments": json.loads(streamed_call.choices[0].message.tool_calls[0].function.arguments),
+    "usage": next(chunk.usage.total_tokens for chunk in reversed(chunks) if getattr(chunk, "usage", None)),
+}
+sys.stdout.write(json.dumps(seen) + "\n")

@@ -38,4 +38,4 @@ async def streamed() -> tuple[str, list[str]]:
 
 whole = Runner.run_sync(agent(), "What is 48*37?").final_output
 answer, items = asyncio.run(streamed())
-print(json.dumps({"whole": whole, "streamed": answer, "items": items, "calls": calls}))
+sys.stdout.write(json.dumps({"whole": whole, "streamed": answer, "items": items, "calls": calls}) + "\n")

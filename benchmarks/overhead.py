@@ -1,0 +1,186 @@
+"""What HTTP and streaming cost: the tokens per second of the endpoint over those of ``LLM.generate``, and where the time goes.
+
+    python -m benchmarks.overhead --out benchmarks/results/overhead.json
+
+The same prompts, with answers of exact length, go through ``LLM.generate`` in this process, and whole and streamed through
+``lamps-jax serve`` in another, in turns, so that what else the machine does falls on all of them. The clients are part of what is
+measured, as they share the cores with the server. With ``--profile`` py-spy, if it is installed, looks at the server under load.
+"""
+
+import argparse
+import asyncio
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from benchmarks.chat_streams import many_connections, stream_chat
+from benchmarks.document import write_document
+from benchmarks.server_process import ServerProcess, options_of, serving
+from lamps_jax.config import EngineConfig, SchedulerConfig
+from lamps_jax.llm import LLM
+from lamps_jax.options import COMPILE_CACHE
+from lamps_jax.sched.request import SamplingParams
+
+OUTPUT_TOKENS = 64
+WORDS = "one two three four five six seven eight nine ten "
+PROFILED_S = 10.0
+SHOWN = 15
+
+
+def questions(number: int, *, first: int) -> list[str]:
+    """Prompts of which no two begin alike."""
+    return [f"{first + index} {WORDS * 3}" for index in range(number)]
+
+
+def in_process(llm: LLM, asked: Sequence[str], concurrency: int) -> float:
+    """Tokens per second of `LLM.generate`, so many prompts at a time."""
+    sampling, began_s, num_tokens = SamplingParams(max_tokens=OUTPUT_TOKENS, ignore_eos=True), time.perf_counter(), 0
+    for start in range(0, len(asked), concurrency):
+        generations = llm.generate(asked[start : start + concurrency], sampling)
+        num_tokens += sum(len(generation.token_ids) for generation in generations)
+    return num_tokens / (time.perf_counter() - began_s)
+
+
+async def served(url: str, asked: Sequence[str], concurrency: int, *, stream: bool) -> float:
+    """Tokens per second of the endpoint, so many prompts at a time.
+
+    Raises:
+        RuntimeError: If one is refused or cut off.
+    """
+    waiting, num_tokens = list(reversed(asked)), 0
+    async with many_connections(url) as client:
+
+        async def one_client() -> None:
+            nonlocal num_tokens
+            while waiting:
+                num_tokens += await _ask(client, waiting.pop(), stream=stream)
+
+        began_s = time.perf_counter()
+        await asyncio.gather(*(one_client() for _ in range(concurrency)))
+        return num_tokens / (time.perf_counter() - began_s)
+
+
+async def _ask(client: httpx.AsyncClient, question: str, *, stream: bool) -> int:
+    body = {
+        "model": "embedded", "messages": [{"role": "user", "content": question}], "temperature": 0,
+        "max_tokens": OUTPUT_TOKENS, "min_tokens": OUTPUT_TOKENS, "ignore_eos": True,
+    }  # fmt: skip
+    if not stream:
+        response = await client.post("/v1/chat/completions", json=body)
+        return response.raise_for_status().json()["usage"]["completion_tokens"]
+    seen = await stream_chat(client, body)
+    if not seen.is_complete:
+        raise RuntimeError(f"a stream did not end as it should: {seen.error or seen.finish_reason}")
+    return seen.num_tokens
+
+
+def measure(server: ServerProcess, llm: LLM, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """All ways with each number of clients, in turns; the first turn, in which what is compiled late is compiled, is not counted."""
+    runs, first = list[dict[str, Any]](), 0
+    for concurrency in map(int, arguments.clients.split(",")):
+        rates: dict[str, list[float]] = {"in process": [], "whole": [], "streamed": []}
+        for turn in range(arguments.rounds + 1):
+            for way, measured in rates.items():
+                asked, first = questions(arguments.requests, first=first), first + arguments.requests
+                if way == "in process":
+                    rate = in_process(llm, asked, concurrency)
+                else:
+                    rate = asyncio.run(served(server.url, asked, concurrency, stream=way == "streamed"))
+                measured += [rate] if turn else []
+        runs += [run_of(way, concurrency, measured, rates["in process"]) for way, measured in rates.items()]
+        show(runs[-3:])
+    return runs
+
+
+def run_of(way: str, concurrency: int, rates: Sequence[float], alone: Sequence[float]) -> dict[str, Any]:
+    """The results document's entry for one way: ratios are of neighbouring turns."""
+    ratios = [rate / reference for rate, reference in zip(rates, alone, strict=True)]
+    extra_us = [1e6 / rate - 1e6 / reference for rate, reference in zip(rates, alone, strict=True)]
+    return {
+        "workload": way,
+        "clients": concurrency,
+        "rounds": len(rates),
+        "tokens_per_s": {"median": statistics.median(rates), "least": min(rates), "most": max(rates)},
+        "over_in_process": {"median": statistics.median(ratios), "least": min(ratios), "most": max(ratios)},
+        "extra_us_a_token": {"median": statistics.median(extra_us), "least": min(extra_us), "most": max(extra_us)},
+    }
+
+
+def show(runs: Sequence[dict[str, Any]]) -> None:
+    """Rows of the table."""
+    for run in runs:
+        rate, ratio, extra = run["tokens_per_s"], run["over_in_process"], run["extra_us_a_token"]
+        print(
+            f"{run['workload']:10} {run['clients']:7} {rate['median']:9.0f} {ratio['median']:11.2f} "
+            f"{ratio['least']:6.2f}-{ratio['most']:4.2f} {extra['median']:15.0f}"
+        )
+
+
+def profile(server: ServerProcess, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Where the server's threads are while streams are asked for: the functions in which they are most often.
+
+    Raises:
+        SystemExit: If there is no py-spy.
+    """
+    program = shutil.which("py-spy")
+    if program is None:
+        raise SystemExit("py-spy is not on the PATH; install it (pip install py-spy), or leave --profile out")
+    with tempfile.TemporaryDirectory() as folder:
+        stacks = Path(folder) / "stacks"
+        command = [program, "record", "--pid", str(server.process.pid), "--duration", str(round(PROFILED_S)), "--format", "raw"]
+        watching = subprocess.Popen([*command, "--threads", "--gil", "--output", str(stacks)], stdout=subprocess.DEVNULL)
+        most, first = max(map(int, arguments.clients.split(","))), 10**6
+        while watching.poll() is None:
+            asyncio.run(served(server.url, questions(2 * most, first=first), most, stream=True))
+            first += 2 * most
+        return most_often(stacks.read_text().splitlines())
+
+
+def most_often(stacks: Sequence[str]) -> list[dict[str, Any]]:
+    """Shares of the samples: of each function at the top of a stack, and of each with what it calls."""
+    own, whole, total = Counter[str](), Counter[str](), 0
+    for line in stacks:
+        stack, _, count = line.rpartition(" ")
+        frames = [frame.rsplit(":", 1)[0] for frame in stack.split(";")]
+        total += int(count)
+        own[frames[-1]] += int(count)
+        for frame in set(frames):
+            whole[frame] += int(count)
+    return [
+        {"function": frame, "own": own[frame] / total, "with_callees": whole[frame] / total}
+        for frame, _ in (own + Counter({frame: count // 4 for frame, count in whole.items()})).most_common(4 * SHOWN)
+    ]
+
+
+def main() -> None:
+    """Measures, prints tables and writes the document."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/overhead.json"), help="where to write the results")
+    parser.add_argument("--clients", default="1,8,32", help="requests at a time")
+    parser.add_argument("--requests", type=int, default=64, help="requests of each load")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each way")
+    parser.add_argument("--profile", action="store_true", help="also look at the server with py-spy")
+    arguments = parser.parse_args()
+    scheduler = SchedulerConfig(max_num_seqs=32, max_model_len=1024)
+    llm = LLM(tools=(), config=EngineConfig(scheduler, compile_cache=COMPILE_CACHE))
+    print(f"{'':10} {'clients':>7} {'tokens/s':>9} {'/ in process':>11} {'spread':>11} {'extra µs/token':>15}")
+    with serving([*options_of(max_num_seqs=32), "--no-tools"]) as server:
+        runs = measure(server, llm, arguments)
+        if arguments.profile:
+            functions = profile(server, arguments)
+            runs.append({"workload": "profile", "functions": functions})
+            for function in functions[:SHOWN]:
+                print(f"{function['own']:6.1%} {function['with_callees']:6.1%} {function['function']}")
+    write_document(arguments.out, "overhead", runs)
+
+
+if __name__ == "__main__":
+    main()
