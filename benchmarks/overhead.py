@@ -32,7 +32,9 @@ from lamps_jax.sched.request import SamplingParams
 OUTPUT_TOKENS = 64
 WORDS = "one two three four five six seven eight nine ten "
 PROFILED_S = 10.0
-SHOWN = 15
+SHOWN = 20
+IDLE = "_worker (concurrent/futures/thread.py"
+"""Where a thread of a pool waits for work."""
 
 
 def questions(number: int, *, first: int) -> list[str]:
@@ -61,7 +63,8 @@ async def served(url: str, asked: Sequence[str], concurrency: int, *, stream: bo
         async def one_client() -> None:
             nonlocal num_tokens
             while waiting:
-                num_tokens += await _ask(client, waiting.pop(), stream=stream)
+                sampled = await _ask(client, waiting.pop(), stream=stream)
+                num_tokens += sampled
 
         began_s = time.perf_counter()
         await asyncio.gather(*(one_client() for _ in range(concurrency)))
@@ -83,7 +86,7 @@ async def _ask(client: httpx.AsyncClient, question: str, *, stream: bool) -> int
 
 
 def measure(server: ServerProcess, llm: LLM, arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """All ways with each number of clients, in turns; the first turn, in which what is compiled late is compiled, is not counted."""
+    """All ways with each number of clients, in turns; the first turn, which compiles what is compiled late, does not count."""
     runs, first = list[dict[str, Any]](), 0
     for concurrency in map(int, arguments.clients.split(",")):
         rates: dict[str, list[float]] = {"in process": [], "whole": [], "streamed": []}
@@ -136,7 +139,7 @@ def profile(server: ServerProcess, arguments: argparse.Namespace) -> list[dict[s
     with tempfile.TemporaryDirectory() as folder:
         stacks = Path(folder) / "stacks"
         command = [program, "record", "--pid", str(server.process.pid), "--duration", str(round(PROFILED_S)), "--format", "raw"]
-        watching = subprocess.Popen([*command, "--threads", "--gil", "--output", str(stacks)], stdout=subprocess.DEVNULL)
+        watching = subprocess.Popen([*command, "--threads", "--output", str(stacks)], stdout=subprocess.DEVNULL)
         most, first = max(map(int, arguments.clients.split(","))), 10**6
         while watching.poll() is None:
             asyncio.run(served(server.url, questions(2 * most, first=first), most, stream=True))
@@ -145,19 +148,20 @@ def profile(server: ServerProcess, arguments: argparse.Namespace) -> list[dict[s
 
 
 def most_often(stacks: Sequence[str]) -> list[dict[str, Any]]:
-    """Shares of the samples: of each function at the top of a stack, and of each with what it calls."""
+    """Shares of the samples in which a thread was at work: of each function itself, and of each with what it calls."""
     own, whole, total = Counter[str](), Counter[str](), 0
     for line in stacks:
         stack, _, count = line.rpartition(" ")
         frames = [frame.rsplit(":", 1)[0] for frame in stack.split(";")]
+        if frames[-1].startswith(IDLE):
+            continue
         total += int(count)
         own[frames[-1]] += int(count)
         for frame in set(frames):
             whole[frame] += int(count)
-    return [
-        {"function": frame, "own": own[frame] / total, "with_callees": whole[frame] / total}
-        for frame, _ in (own + Counter({frame: count // 4 for frame, count in whole.items()})).most_common(4 * SHOWN)
-    ]
+    shown = {*dict(own.most_common(SHOWN)), *(frame for frame, _ in whole.most_common() if "(lamps_jax/" in frame)}
+    functions = [{"function": frame, "own": own[frame] / total, "with_callees": whole[frame] / total} for frame in shown]
+    return sorted(functions, key=lambda function: (-function["own"], -function["with_callees"]))
 
 
 def main() -> None:

@@ -23,6 +23,14 @@ MetricsKeyOption = Annotated[
     str | None,
     typer.Option(metavar="KEY", envvar="LAMPS_METRICS_KEY", help="Show /metrics only to those who send KEY; by default to all."),
 ]
+AllowedOriginOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="ORIGIN",
+        help="Serve web pages from ORIGIN (https://chat.example.org, or * for any) besides the server's own; may be given "
+        "several times.",
+    ),
+]
 MaxQueueLenOption = Annotated[
     int | None,
     typer.Option(help="Most requests that wait to be begun, beyond free places in the batch; more get 429. By default no limit."),

@@ -31,7 +31,7 @@ KEEP_S = 5.0
 LIMIT_S = 60.0
 SAMPLE_EVERY_S = 1.0
 OPTIONS = {
-    "api_key": KEY, "kv_blocks": 160, "host_kv_bytes": "8M", "max_num_seqs": 8, "max_queue_len": 64, "client_keep_s": KEEP_S,
+    "api_key": KEY, "kv_blocks": 160, "host_kv_bytes": "8M", "max_num_seqs": 8, "max_queue_len": 12, "client_keep_s": KEEP_S,
     "policy": "lamps",
 }  # fmt: skip
 

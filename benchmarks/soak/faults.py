@@ -53,7 +53,7 @@ class RemoteTools:
     async def start(self) -> None:
         """Starts the HTTP tool, and waits until it answers; the MCP server is started by the server of models."""
         arguments = [sys.executable, remote.__file__, "http", str(self._ledger), str(self._port)]
-        self._http = subprocess.Popen(arguments)
+        self._http = subprocess.Popen(arguments, stderr=subprocess.DEVNULL)  # which would tell of each call that was given up
         async with httpx.AsyncClient() as client:
             for _ in range(200):
                 with suppress(httpx.TransportError):

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 from numpy.typing import NDArray
 
 from lamps_jax.engine.control import Control
-from lamps_jax.engine.sampling import NUM_LIKELIEST, ControlRows, SamplingRows, controlled, likeliest, sample
+from lamps_jax.engine.sampling import NUM_LIKELIEST, ControlRows, SamplingRows, controlled, likeliest, sample, without_banned
 from lamps_jax.sched.request import MAX_LOGIT_BIASES
 
 BITS = 32
@@ -125,7 +125,8 @@ class ControlBuilder:
             repetition_penalty=_floats(header[:, Column.REPETITION_PENALTY]),
             min_p=_floats(header[:, Column.MIN_P]),
         )
-        chosen = sample(controlled(logits, control, rows.temperature), rows, eos_token_ids)
+        possible = without_banned(logits, rows, eos_token_ids)  # what is banned is not what others are measured by
+        chosen = sample(controlled(possible, control, rows.temperature), rows, eos_token_ids)
         mine = header[:, Column.SLOT] != self._padding_slot
         sampled = jnp.where(mine, chosen, sampled)
         last_tokens = last_tokens.at[header[:, Column.SLOT]].set(chosen)

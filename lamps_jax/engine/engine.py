@@ -291,7 +291,7 @@ class Engine:
         live.take(token_id, logprob)
         may_stop = num_sampled >= sampling.min_tokens
         if may_stop and token_id in sampling.stop_token_ids:
-            self._finish(live, FinishReason.STOP)
+            self._end_turn(live)
             return
         step = live.reader.push(token_id, stop_allowed=may_stop)
         if step.text:
@@ -305,14 +305,14 @@ class Engine:
         elif step.call is not None:
             self._call(live, step.call, step.token_text)
         elif live.matcher is not None and live.matcher.is_over:
-            self._end_turn(live)
+            self._end_turn(live, by_token=token_id in self._eos_token_ids)
 
-    def _end_turn(self, live: LiveRequest) -> None:
-        """Ends a request whose model has ended its turn, unless the end completes a call."""
+    def _end_turn(self, live: LiveRequest, *, by_token: bool = True) -> None:
+        """Ends a request whose model has ended its turn, with a token that says so or not, unless the end completes a call."""
         step = live.reader.flush()
         self._show(live, step.text)
         if step.call is not None:
-            self._call(live, step.call, "", ends_turn=True)
+            self._call(live, step.call, "", ends_turn=by_token)
         else:
             self._finish(live, FinishReason.STOP, flush=False)
 
@@ -327,6 +327,9 @@ class Engine:
         read = read_call(live, written, self.tools, now=self.clock(), max_calls=config.max_calls)
         if live.has_client_calls and not read.call.is_clients:  # which have to return before anything else is run
             self._finish(live, FinishReason.TOOL_CALLS)
+            return
+        if not read.call.is_clients and live.request.num_sampled_tokens >= live.request.max_sampled_tokens:
+            self._finish(live, FinishReason.LENGTH)  # the end of the turn has completed it, and no token is left for what follows
             return
         output.calls.append(read.call)
         if not read.call.is_clients:

@@ -71,7 +71,8 @@ class Grammars:
     """
 
     def __init__(self, tokenizer: Tokenizer, *, vocab_size: int, eos_token_ids: Sequence[int]):
-        self._hf, self._vocab_size, self._eos = tokenizer.hf, vocab_size, list(eos_token_ids)
+        self._hf, self._vocab_size = tokenizer.hf, vocab_size
+        self._eos = [token_id for token_id in eos_token_ids if token_id < tokenizer.vocab_size]  # models may name further ones
         self.num_words = -(-vocab_size // BITS)
         self._compiled: OrderedDict[Constraint, LLMatcher] = OrderedDict()
         self._tokens: LLTokenizer | None = None
@@ -102,10 +103,10 @@ class Grammars:
             matcher = LLMatcher(tokens, _grammar(constraint), log_level=0)
             if matcher.is_error():
                 raise ValueError(matcher.get_error())
-        except ValueError as error:
+            Matcher(matcher.deep_copy(), self.num_words).allowed()  # of a language without any text no token can be the first
+        except (ValueError, RuntimeError) as error:
             raise ValueError(f"the {_NAMES[constraint.kind]} cannot be used: {_first_line(str(error))}") from error
         return matcher
-
 
     def _read_tokens(self) -> LLTokenizer:
         with self._reading:

@@ -83,11 +83,19 @@ def likeliest(
     return jnp.take_along_axis(logprobs, chosen[:, None], axis=1)[:, 0], token_ids.astype(jnp.int32), values
 
 
+def without_banned(
+    logits: Float[Array, "batch vocab"], rows: SamplingRows, eos_token_ids: tuple[int, ...]
+) -> Float[Array, "batch vocab"]:
+    """The logits, at minus infinity for end-of-text tokens where they are banned."""
+    if not eos_token_ids:
+        return logits
+    ends = jnp.zeros(logits.shape[-1], bool).at[jnp.array(eos_token_ids)].set(True)
+    return jnp.where(rows.ban_eos[:, None] & ends, -jnp.inf, logits)
+
+
 def sample(logits: Float[Array, "batch vocab"], rows: SamplingRows, eos_token_ids: tuple[int, ...]) -> Int[Array, " batch"]:
     """One token a row. Nothing is drawn or sorted in a batch where no row asks for it."""
-    if eos_token_ids:
-        banned = jnp.zeros(logits.shape[-1], bool).at[jnp.array(eos_token_ids)].set(True)
-        logits = jnp.where(rows.ban_eos[:, None] & banned, -jnp.inf, logits)
+    logits = without_banned(logits, rows, eos_token_ids)
     greedy = logits.argmax(-1).astype(jnp.int32)
     drawn = rows.temperature > 0
     return lax.cond(drawn.any(), lambda: jnp.where(drawn, _draw(logits, rows), greedy), lambda: greedy)

@@ -109,7 +109,8 @@ def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
-        for item in value.values():
+        for key, item in value.items():
+            yield from _texts(key)
             yield from _texts(item)
     elif isinstance(value, (list, tuple)):
         for item in value:
@@ -117,11 +118,11 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _map_texts(value: Any, function: Callable[[str], str]) -> Any:
-    """`value` with `function` applied to every text in it, but not to the names of fields."""
+    """`value` with `function` applied to every text in it, and to names: those of arguments are the model's or the client's."""
     if isinstance(value, str):
         return function(value)
     if isinstance(value, Mapping):
-        return {key: _map_texts(item, function) for key, item in value.items()}
+        return {_map_texts(key, function): _map_texts(item, function) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_map_texts(item, function) for item in value]
     return value

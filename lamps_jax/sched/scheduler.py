@@ -154,7 +154,7 @@ class Scheduler:
         request.program = self._programs.join(request.program_id, request.order)
         self._forecaster.client_returned(request)
         self._requests[request.request_id] = request
-        if kept := self._client_calls.answered_by(request, answered_calls):
+        if parent is None and (kept := self._client_calls.answered_by(request, answered_calls)):
             self._take_over(request, *kept)
         self._forecaster.predict(request, self._surroundings(request.arrival_s))
         self._enqueue(request, request.arrival_s)
@@ -278,7 +278,7 @@ class Scheduler:
     def predict_anew(self, request_id: str, now: float) -> bool:
         """Asks the predictor again about a request of which it knows more now; False if there is no such request (any more)."""
         request = self._requests.get(request_id)
-        if request is None:
+        if request is None or request.finish_reason is not None:
             return False
         if request.state is not RequestState.IN_API_CALL:
             around = self._surroundings(now)
@@ -359,6 +359,7 @@ class Scheduler:
         self._client_calls.remove(kept.request_id)
         del self._requests[kept.request_id]
         self._paused.remove(kept.request_id)
+        self._giving_way.holding.pop(kept.request_id, None)
         self.memory.discard(kept)
         kept.state = RequestState.FINISHED
 

@@ -43,6 +43,9 @@ class Swapper:
         if request.expected_return_s is not None:
             entry = (self._prefetch_s(request), next(self._tickets), request.num_calls, request)
             heapq.heappush(self._expected, entry)
+            if len(self._expected) > 2 * len(self._paused.by_id) + 64:  # calls that return early leave theirs behind
+                self._expected = [entry for entry in self._expected if _is_under_way(entry)]
+                heapq.heapify(self._expected)
 
     def limit_preserving(self, now: float) -> None:
         """Gives up what calls have kept on the device for longer than they may."""
@@ -137,13 +140,17 @@ class Swapper:
 
     def _is_awaited(self, entry: tuple[float, int, int, Request], now: float) -> bool:
         """Whether the call that an entry was made for still runs and is about to return."""
-        _, _, num_calls, request = entry
-        runs = request.state is RequestState.IN_API_CALL and request.num_calls == num_calls
-        return runs and now < _overdue_s(request)
+        return _is_under_way(entry) and now < _overdue_s(entry[-1])
 
     def _is_returning(self, request: Request, now: float) -> bool:
         """Whether a call is about to return; no longer once it has taken twice as long as expected."""
         return request.expected_return_s is not None and self._prefetch_s(request) <= now < _overdue_s(request)
+
+
+def _is_under_way(entry: tuple[float, int, int, Request]) -> bool:
+    """Whether the call that an entry was made for still runs."""
+    _, _, num_calls, request = entry
+    return request.state is RequestState.IN_API_CALL and request.num_calls == num_calls
 
 
 def _overdue_s(request: Request) -> float:

@@ -10,6 +10,7 @@ from lamps_jax.serve.auth import AuthMiddleware
 from lamps_jax.serve.connection import RequestIdMiddleware
 from lamps_jax.serve.limits import LimitsMiddleware
 from lamps_jax.serve.logs import log_access
+from lamps_jax.serve.origins import OriginMiddleware, add_cors
 from lamps_jax.serve.shutdown import DrainMiddleware
 from lamps_jax.serve.state import ServerState
 
@@ -28,6 +29,8 @@ def add_operations(app: FastAPI, state: ServerState, *, model_name: str) -> None
     # The one that is added last hears of a request first.
     app.add_middleware(LimitsMiddleware, config=config, traffic=traffic, num_free_places=num_free_places)
     app.add_middleware(AuthMiddleware, keys=state.keys, metrics_key=config.metrics_key)
+    app.add_middleware(OriginMiddleware, allowed=config.allowed_origins, has_keys=bool(state.keys))
     app.add_middleware(DrainMiddleware, traffic=traffic)
     app.add_middleware(AccountMiddleware, config=config, traffic=traffic, listener=state.metrics, report=reports)
+    add_cors(app, config.allowed_origins)
     app.add_middleware(RequestIdMiddleware)

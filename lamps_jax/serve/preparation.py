@@ -19,6 +19,19 @@ from lamps_jax.tools.tool import Tool
 
 
 @dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asks, as far as the head of a request says.
+
+    Attributes:
+        tenant: What the client's key is called; "" without one.
+        session_id: From the header.
+    """
+
+    tenant: str = ""
+    session_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Prepared:
     """A request that is ready for the engine.
 
@@ -44,7 +57,7 @@ class Preparation:
     model_name: str
     encoder: Encoder
 
-    async def completion(self, engine: AsyncEngine, body: CompletionBody, *, session_id: str | None) -> Prepared:
+    async def completion(self, engine: AsyncEngine, body: CompletionBody, asker: Asker) -> Prepared:
         """A request for completions.
 
         Raises:
@@ -60,9 +73,10 @@ class Preparation:
             if body.echo:
                 echoed.append(prompt if isinstance(prompt, str) else await self.encoder.run(engine.tokenizer.decode, token_ids))
         reply = CompletionReply(self.model_name, body, engine.tokenizer, echoed=echoed)
-        return Prepared(prompts, body.options(session_id=session_id, recognise_calls=not _is_only_json(sampling)), reply)
+        options = body.options(session_id=asker.session_id, tenant=asker.tenant, recognise_calls=not _is_only_json(sampling))
+        return Prepared(prompts, options, reply)
 
-    async def chat(self, engine: AsyncEngine, body: ChatBody, *, session_id: str | None) -> Prepared:
+    async def chat(self, engine: AsyncEngine, body: ChatBody, asker: Asker) -> Prepared:
         """A request for the next message of a conversation.
 
         Raises:
@@ -74,7 +88,9 @@ class Preparation:
         own_tools = engine.tools if recognise_calls else {}
         token_ids = await self.encoder.run(encode_chat, engine, body.messages, body.template_tools(), own_tools)
         reply = ChatReply(self.model_name, body, engine.tokenizer)
-        options = body.options(session_id=session_id, client_tools=client_tools, recognise_calls=recognise_calls)
+        options = body.options(
+            session_id=asker.session_id, tenant=asker.tenant, client_tools=client_tools, recognise_calls=recognise_calls
+        )
         return Prepared([(token_ids, choice) for choice in body.choices(sampling)], options, reply)
 
     async def _sampling(self, engine: AsyncEngine, body: GenerationBody, client_tools: Mapping[str, Tool]) -> SamplingParams:

@@ -64,7 +64,7 @@ class _Options(pydantic.BaseModel):
     def _count_bytes(cls, value: Any) -> Any:
         return number_of_bytes(value) if isinstance(value, str) else value
 
-    @pydantic.field_validator("tools", "api_keys", "metrics_aliases", mode="before", check_fields=False)
+    @pydantic.field_validator("tools", "api_keys", "allowed_origins", "metrics_aliases", mode="before", check_fields=False)
     @classmethod
     def _split(cls, value: Any) -> Any:
         return [part for part in value.split(",") if part] if isinstance(value, str) else value

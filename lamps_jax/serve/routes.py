@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 import lamps_jax
+from lamps_jax.serve.account import account_of
 from lamps_jax.serve.async_engine import AsyncEngine
 from lamps_jax.serve.bodies.chat import ChatBody
 from lamps_jax.serve.bodies.completion import CompletionBody
@@ -15,7 +16,7 @@ from lamps_jax.serve.bodies.tokens import DetokenizeBody, TokenizeBody
 from lamps_jax.serve.encoding import Encoder, detokenize, tokenize
 from lamps_jax.serve.metrics import CONTENT_TYPE
 from lamps_jax.serve.openapi import document
-from lamps_jax.serve.preparation import Preparation
+from lamps_jax.serve.preparation import Asker, Preparation
 from lamps_jax.serve.protocol import Body, RequestError, parse_body, read_body, refuse
 from lamps_jax.serve.respond import respond
 from lamps_jax.serve.state import ServerState
@@ -77,14 +78,14 @@ class _Endpoints:
     async def completions(self, request: Request) -> Response:
         body = parse_body(CompletionBody, await read_body(request))
         engine = self._engine_for(body)
-        prepared = await self._preparation.completion(engine, body, session_id=_session_id(request))
+        prepared = await self._preparation.completion(engine, body, _asker(request))
         events = submit(request, engine, prepared.prompts, prepared.options, timeout_s=body.timeout_s)
         return await respond(request, body, events, prepared.reply)
 
     async def chat_completions(self, request: Request) -> Response:
         body = parse_body(ChatBody, await read_body(request))
         engine = self._engine_for(body)
-        prepared = await self._preparation.chat(engine, body, session_id=_session_id(request))
+        prepared = await self._preparation.chat(engine, body, _asker(request))
         events = submit(request, engine, prepared.prompts, prepared.options, timeout_s=body.timeout_s)
         return await respond(request, body, events, prepared.reply)
 
@@ -108,8 +109,8 @@ class _Endpoints:
         }
 
 
-def _session_id(request: Request) -> str | None:
+def _asker(request: Request) -> Asker:
     session_id = request.headers.get("x-session-id")
     if session_id is not None and len(session_id) > MAX_NAME_CHARS:
         refuse(f"the header X-Session-Id may have {MAX_NAME_CHARS} characters, got {len(session_id)}; shorten it", "session_id")
-    return session_id
+    return Asker(account_of(request.scope).key_name, session_id)

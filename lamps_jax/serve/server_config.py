@@ -9,6 +9,11 @@ from typing import Any
 KEY_PATTERN = re.compile(r"[\x21-\x7e]{8,512}")
 """What a key may be: it has to travel in a header, and not be guessed."""
 
+ORIGIN_PATTERN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s]+")
+"""How browsers write where a page is from."""
+
+ANY_ORIGIN = "*"
+
 METRICS_ALIASES = ("vllm", "sglang")
 LOG_FORMATS = ("text", "json")
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -24,6 +29,7 @@ class ServerConfig:
         api_keys: Those who send one of them are served; with none, here and in `api_key_file`, everybody is.
         api_key_file: More of them, one a line, or ``name:key``; read again at SIGHUP.
         metrics_key: Needed for ``/metrics``, which is open otherwise.
+        allowed_origins: Of web pages that may use the server beside its own; ``*`` for all.
         max_queue_len: Requests that may wait to be begun, beyond those for which there is a place in the batch.
         max_concurrent_requests: Requests of the API under way at once, from their heads to the ends of their answers.
         requests_per_minute: For each key, or for all together where there are no keys.
@@ -40,6 +46,7 @@ class ServerConfig:
     api_keys: tuple[str, ...] = field(default=(), repr=False)
     api_key_file: Path | None = None
     metrics_key: str | None = field(default=None, repr=False)
+    allowed_origins: tuple[str, ...] = ()
     max_queue_len: int | None = None
     max_concurrent_requests: int | None = None
     requests_per_minute: float | None = None
@@ -57,6 +64,9 @@ class ServerConfig:
             check_key(key, f"API key {number} of {len(self.api_keys)}")
         if self.metrics_key is not None:
             check_key(self.metrics_key, "the key for the metrics")
+        for origin in self.allowed_origins:
+            if origin != ANY_ORIGIN and not ORIGIN_PATTERN.fullmatch(origin):
+                raise ValueError(f"allowed_origins must be like https://chat.example.org or http://localhost:3000, got {origin!r}")
         if self.max_queue_len is not None and self.max_queue_len < 0:
             raise ValueError(f"max_queue_len must be 0 (nobody waits) or more, or left out, got {self.max_queue_len}")
         if self.max_concurrent_requests is not None and self.max_concurrent_requests < 1:

@@ -94,7 +94,10 @@ def on(mesh: Mesh | None, model: LoadedModel) -> LoadedModel:
 
 
 def run(engine: Engine) -> list[list[int]]:
-    """Tokens after each prompt: the longest goes in three chunks, and there are more requests than places in the batch."""
+    """Tokens after each prompt, one of which is controlled.
+
+    The longest goes in three chunks, and there are more requests than places in the batch.
+    """
     tokens: dict[int, list[int]] = {}
     for index, prompt in enumerate(prompts()):
 
@@ -102,7 +105,8 @@ def run(engine: Engine) -> list[list[int]]:
             if event.kind == "finished":
                 tokens[index] = event.output.token_ids
 
-        engine.add(prompt, SamplingParams(max_tokens=16, ignore_eos=True), on_event=sink)
+        chosen: dict[str, Any] = {"repetition_penalty": 1.5, "num_logprobs": 2} if index == 1 else {}
+        engine.add(prompt, SamplingParams(max_tokens=16, ignore_eos=True, **chosen), on_event=sink)
     while engine.num_unfinished:
         engine.step()
     return [tokens[index] for index in sorted(tokens)]

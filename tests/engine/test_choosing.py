@@ -100,6 +100,15 @@ def test_min_p_leaves_what_transformers_leaves(temperature: float) -> None:
     assert len(seen) > len(left) / 2
 
 
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_banned_end_is_not_what_min_p_measures_others_by(temperature: float) -> None:
+    logits = some_logits(1)
+    logits[0, EOS] = 50.0
+    _, sampled, _ = chosen(logits, [control([1], temperature=temperature, min_p=0.99)], ban_eos=True)
+    logits[0, EOS] = -np.inf
+    assert sampled[0] == logits[0].argmax()
+
+
 def test_log_probabilities_are_the_model_s_own_whatever_the_token_was_chosen_by() -> None:
     logits = some_logits(2)
     exact = logits.astype(np.float64) - np.log(np.exp(logits.astype(np.float64)).sum(-1, keepdims=True))

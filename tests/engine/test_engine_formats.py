@@ -10,13 +10,17 @@ from dataclasses import dataclass, field
 import pytest
 
 from lamps_jax.config import SchedulerConfig
+from lamps_jax.engine.call_results import templated_result
+from lamps_jax.engine.control import Control
 from lamps_jax.engine.conversation import conversation_token_ids
 from lamps_jax.engine.engine import Engine
 from lamps_jax.engine.events import Event, RequestOutput
+from lamps_jax.engine.grammar import Grammars
 from lamps_jax.engine.options import RequestOptions
 from lamps_jax.models.tokenizer import Tokenizer
 from lamps_jax.sched.block_manager import BlockManager
-from lamps_jax.sched.request import FinishReason, SamplingParams
+from lamps_jax.sched.plan import StepResult
+from lamps_jax.sched.request import Constraint, FinishReason, SamplingParams
 from lamps_jax.sched.scheduler import Scheduler
 from lamps_jax.tools.formats.call_format import AnsweredCall, CallFormat, Turn
 from lamps_jax.tools.formats.detect import format_named
@@ -33,6 +37,13 @@ def weather(city: str, days: int = 1) -> str:
 
 WEATHER = Tool("get_weather", "", make_tool("x", ("city",), city="string", days="integer").parameters, weather)
 THEIRS = make_tool("lookup-it", query="string")
+
+
+class Unchanged(TokenMemory):
+    """Whose model keeps to its constraints by itself."""
+
+    def choose(self, handle: StepResult, controls: Sequence[Control]) -> StepResult:
+        return handle
 
 
 @dataclass
@@ -63,23 +74,26 @@ class Model:
     def __call__(self, context: Sequence[int]) -> int:
         return self.says.get(tuple(context), self.tokenizer.hf.convert_tokens_to_ids("?"))
 
-    def answer(self, *, client: bool = False) -> RequestOutput:
+    def answer(
+        self, sampling: SamplingParams | None = None, *, client: bool = False, eos_token_ids: tuple[int, ...] | None = None
+    ) -> RequestOutput:
         """What an engine makes of the question."""
         config = SchedulerConfig(token_budget=64, max_chunk_tokens=64, max_num_seqs=2, max_model_len=4096)
         blocks = BlockManager(600, 16)
         engine = Engine(
             scheduler=Scheduler(config, blocks),
-            executor=TokenMemory(self, config, blocks),
+            executor=Unchanged(self, config, blocks),
             api_runner=ManualRunner(),
             tokenizer=self.tokenizer,
             tools=named(WEATHER),
-            eos_token_ids=(self.end,),
+            eos_token_ids=(self.end,) if eos_token_ids is None else eos_token_ids,
             call_format=self.call_format,
+            grammars=Grammars(self.tokenizer, vocab_size=self.tokenizer.vocab_size, eos_token_ids=(self.end,)),
             clock=Clock(),
         )
         events: list[Event] = []
         options = RequestOptions(client_tools=named(THEIRS) if client else {})
-        engine.add(self.prompt(), SamplingParams(max_tokens=120), on_event=events.append, options=options)
+        engine.add(self.prompt(), sampling or SamplingParams(max_tokens=120), on_event=events.append, options=options)
         run(engine)
         return events[-1].output
 
@@ -163,3 +177,37 @@ def test_a_call_that_only_the_end_of_the_turn_completes_is_run():
     says.reply([Turn("assistant", None, (plain,))], " I know.\nFinal Answer: Rain.", ends=True)
     output = says.answer()
     assert (output.text, [made.result for made in output.calls]) == ("I know.\nRain.", ["Oslo: rain for 1"])
+
+
+UNFINISHED = " Action: get_weather\nAction Input: Oslo"
+
+
+def test_a_call_that_the_end_completes_is_not_run_where_no_token_is_left_for_what_follows():
+    says = model("react")
+    says.reply([], UNFINISHED, ends=True)
+    num_tokens = len(says.tokenizer.hf.encode(UNFINISHED, add_special_tokens=False)) + 1
+    output = says.answer(SamplingParams(max_tokens=num_tokens))
+    assert (output.finish_reason, output.calls, len(output.token_ids)) == (FinishReason.LENGTH, [], num_tokens)
+
+
+def test_a_stop_token_completes_a_call_like_the_end_of_the_turn():
+    says = model("react")
+    says.reply([], UNFINISHED, ends=True)
+    plain = AnsweredCall("1", "get_weather", "Oslo", "Oslo: rain for 1")
+    says.reply([Turn("assistant", None, (plain,))], " I know.\nFinal Answer: Rain.", ends=True)
+    output = says.answer(SamplingParams(max_tokens=120, stop_token_ids=(says.end,)), eos_token_ids=())
+    assert (output.text, output.finish_reason) == ("I know.\nRain.", FinishReason.STOP)
+    assert [made.result for made in output.calls] == ["Oslo: rain for 1"]
+
+
+def test_a_call_that_the_end_of_its_grammar_completes_keeps_its_last_token():
+    says, text = model("qwen"), '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Oslo"}}'
+    says.reply([], text)
+    result = templated_result(says.tokenizer, says.call_format, "get_weather", "Oslo: rain for 1")
+    context = [*says.prompt(), *says.tokenizer.hf.encode(text, add_special_tokens=False), *result]
+    says.says[tuple(context)] = says.end
+    tag, rest = text[: len("<tool_call>")], text[len("<tool_call>") :]
+    grammar = Constraint("lark", f"start: {tag} {json.dumps(rest)}", each_segment=False)
+    output = says.answer(SamplingParams(max_tokens=120, constraint=grammar))
+    assert (output.text, output.finish_reason) == ("", FinishReason.STOP)
+    assert [made.result for made in output.calls] == ["Oslo: rain for 1"]

@@ -96,11 +96,23 @@ def test_masks_are_as_long_as_the_model_s_vocabulary_and_allow_no_token_that_is_
     assert max(allowed_tokens(matcher)) < TOKENIZER.vocab_size
 
 
+def test_each_of_several_ends_is_allowed_and_one_that_the_tokenizer_does_not_have_is_left_out() -> None:
+    other = TOKENIZER.encode_text("&")[0]
+    ours = grammars(vocab_size=TOKENIZER.vocab_size + 100, eos_token_ids=[other, TOKENIZER.vocab_size + 7, EOS])
+    for end in (other, EOS):
+        matcher = ours.start(Constraint("lark", 'start: "a" "b"?'))
+        matcher.accept(TOKENIZER.encode_text("a")[0])
+        assert {other, EOS} == {token_id for token_id in allowed_tokens(matcher) if token_id not in TOKENIZER.encode_text("b")}
+        matcher.accept(end)
+        assert matcher.is_over
+
+
 @pytest.mark.parametrize(
     ("constraint", "says"),
     [
         (Constraint("json_schema", '{"type": "nope"}'), "JSON schema cannot be used: .*nope"),
         (Constraint("json_schema", "[1"), "JSON schema cannot be used"),
+        (Constraint("json_schema", '{"$ref": "#"}'), "JSON schema cannot be used"),
         (Constraint("regex", "("), "regular expression cannot be used"),
         (Constraint("lark", "start: missing"), "grammar cannot be used: .*missing"),
         (Constraint("regex", "a" * (MAX_GRAMMAR_CHARS + 1)), f"may have {MAX_GRAMMAR_CHARS} characters"),

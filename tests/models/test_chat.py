@@ -55,6 +55,25 @@ def test_special_tokens_that_somebody_typed_are_spelled_out(role):
     assert typed in tokenizer.hf.decode(token_ids, skip_special_tokens=False)
 
 
+@pytest.mark.parametrize("template", [HERMES, QWEN, LLAMA], ids=["hermes", "qwen", "llama"])
+def test_special_tokens_in_the_names_of_arguments_are_spelled_out(template: str):
+    tokenizer = make_tokenizer()
+    tokenizer.hf.add_special_tokens({"additional_special_tokens": SPECIAL})
+    tokenizer.hf.chat_template = template
+    counts = []
+    for name in ("plain", "".join(SPECIAL)):
+        function = {"name": "f", "arguments": {name: {name: 1}}}
+        messages = [
+            {"role": "user", "content": "Go."},
+            {"role": "assistant", "content": "", "tool_calls": [{"id": "1", "type": "function", "function": function}]},
+            {"role": "tool", "tool_call_id": "1", "name": "f", "content": "2"},
+        ]
+        definition = {"name": "f", "description": "", "parameters": {"type": "object", "properties": {name: {"type": "object"}}}}
+        token_ids = render_chat(Tokenizer(tokenizer.hf), messages, tools=[{"type": "function", "function": definition}])
+        counts.append([token_ids.count(tokenizer.hf.convert_tokens_to_ids(special)) for special in SPECIAL])
+    assert counts[0] == counts[1]
+
+
 def test_special_tokens_in_the_arguments_of_a_call_are_spelled_out():
     tokenizer = make_tokenizer()
     call = {"id": "1", "type": "function", "function": {"name": "Search", "arguments": END_OF_TEXT}}

@@ -110,6 +110,37 @@ def test_of_several_kept_beginnings_the_longest_is_the_one() -> None:
     assert ours.get("long") is None and ours.get("other") is not None
 
 
+def test_further_answers_share_the_prompt_of_the_first_and_take_over_nothing_themselves() -> None:
+    ours = scheduler()
+    serve_to_call(ours)
+    serve_to_call(ours, "alike", call=ClientCall(("call_2",), ("look",)))
+    first, further = follow_up(), follow_up("further")
+    ours.add(first, answered_calls=["call_1"])
+    ours.add(further, answered_calls=["call_1"], fork_of="second")
+    assert (first.goes_on, further.goes_on, further.block_ids, ours.num_kept) == (True, False, [], 1)
+    for now in (5.0, 6.0, 7.0):
+        plan = ours.schedule(now)
+        rows = [*(chunk for chunk in plan.prefills if chunk.sample), *plan.decodes]
+        ours.update(StepResult(plan.step_id, {row.request_id: 5 for row in rows}), now)
+        ours.check()
+    assert further.block_ids[:5] == first.block_ids[:5]
+
+
+def test_clients_that_come_back_long_before_they_said_leave_nothing_behind() -> None:
+    ours = scheduler()
+    for turn in range(200):
+        serve_to_call(ours, f"first {turn}", call=ClientCall((f"call_{turn}",), ("look",), expected_s=1e6))
+        ours.add(follow_up(f"second {turn}"), answered_calls=[f"call_{turn}"])
+        ours.abort(f"second {turn}")
+    assert len(ours._swapper._expected) < 100
+
+
+def test_nothing_more_is_predicted_of_a_kept_request() -> None:
+    ours = scheduler()
+    serve_to_call(ours)
+    assert not ours.predict_anew("first", 1.0)
+
+
 def test_nobody_comes_and_the_blocks_are_let_go_in_time() -> None:
     ours = scheduler(client_keep_s=30.0)
     serve_to_call(ours)

@@ -55,6 +55,18 @@ def test_whoever_has_none_gets_401_whatever_they_ask_for(start, headers, path):
     assert response.headers["www-authenticate"] == "Bearer" and response.headers["x-request-id"]
 
 
+def test_whoever_has_another_key_finds_nothing_in_the_cache_of_the_first(start):
+    app = app_with(start, api_keys=(KEY, OTHER))
+
+    def num_cached(key: str) -> int:
+        body = {"prompt": "The same long prompt for all. " * 4, "max_tokens": 2}
+        usage = send(app, "POST", "/v1/completions", json=body, headers=bearer(key)).json()["usage"]
+        return usage["prompt_tokens_details"]["cached_tokens"]
+
+    assert [num_cached(key) for key in (KEY, OTHER)] == [0, 0]
+    assert num_cached(KEY) == num_cached(OTHER) > 0
+
+
 def test_two_keys_at_once_are_none():
     assert bearer_key([(b"authorization", b"Bearer abc"), (b"authorization", b"Bearer abc")]) is None
     assert bearer_key([(b"authorization", b"Bearer abc")]) == b"abc"

@@ -84,11 +84,11 @@ class ChatBody(GenerationBody):
             return []
         return [{"type": "function", "function": tool.function.model_dump(exclude_none=True)} for tool in self.tools or []]
 
-    def options(self, *, session_id: str | None = None, **more: Any) -> RequestOptions:
+    def options(self, *, session_id: str | None = None, tenant: str = "", **more: Any) -> RequestOptions:
         """Also what concerns calls."""
         concerning_calls = {
             "recognise_calls": self.recognise_calls,
             "parallel_calls": self.parallel_calls,
             "answered_calls": answered_calls(self.messages),
         }
-        return super().options(session_id=session_id, **concerning_calls | more)
+        return super().options(session_id=session_id, tenant=tenant, **concerning_calls | more)

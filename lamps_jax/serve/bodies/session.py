@@ -102,18 +102,22 @@ class SessionBody(Body):
         except ValueError as error:
             raise RequestError(f"predicted_segments: {error}", param="predicted_segments") from error
 
-    def options(self, *, session_id: str | None = None, **more: Any) -> RequestOptions:
+    def options(self, *, session_id: str | None = None, tenant: str = "", **more: Any) -> RequestOptions:
         """What is asked of the request beside its text.
 
         Args:
             session_id: From the header; the body's goes before it.
+            tenant: What the client's key is called: neither blocks, nor sessions, nor calls are shared among several; "" for all
+                whose clients have no keys.
             more: Options that other fields tell.
         """
         agent = (self.nvext and self.nvext.agent_hints) or AgentHints()
         priority = agent.priority if self.priority is None else self.priority
+        salt = _within(tenant, self.cache_salt or "") if tenant else self.cache_salt or ""
+        session = self.session_id or session_id or ""
         return RequestOptions(
-            cache_salt=self.cache_salt or "",
-            program_id=_program_id(self.cache_salt or "", self.session_id or session_id or ""),
+            cache_salt=salt,
+            program_id=_within(salt, session) if session else "",
             hints=self.hints(),
             expected_output_tokens=agent.osl if self.expected_output_tokens is None else self.expected_output_tokens,
             expected_call_s=self.tool_durations or {},
@@ -128,6 +132,6 @@ class SessionBody(Body):
         return (None, None) if self.kv_keep_s is None else (self.kv_keep_s.min, self.kv_keep_s.max)
 
 
-def _program_id(cache_salt: str, session_id: str) -> str:
-    """A name that sessions of different salts do not share, whatever they are called; "" for none."""
-    return f"{len(cache_salt)}:{cache_salt}:{session_id}" if session_id else ""
+def _within(whole: str, name: str) -> str:
+    """What `name` is called outside of `whole`: nothing else is called so, whatever the two are."""
+    return f"{len(whole)}:{whole}:{name}"

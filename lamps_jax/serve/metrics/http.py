@@ -14,7 +14,7 @@ ROUTES = (
 OTHER = "other"
 
 KNOWN_CODES = (
-    "queue_full", "too_many_requests", "rate_limit_exceeded", "invalid_api_key", "draining", "shutting_down", "deadline_exceeded",
+    "queue_full", "too_many_requests", "rate_limit_exceeded", "invalid_api_key", "foreign_origin", "draining", "shutting_down", "deadline_exceeded",
     "queue_timeout", "invalid_timeout",
 )  # fmt: skip
 

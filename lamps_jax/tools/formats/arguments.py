@@ -14,8 +14,11 @@ from lamps_jax.tools.tool import Tool, ToolError
 MAX_MESSAGE_CHARS = 300
 """Longer messages of the validation are cut."""
 
-MAX_REFERENCES = 10_000
-"""References followed in one validation: a few that each lead to two others can stand for more work than there is time."""
+MAX_STEPS = 25_000
+"""Steps of one validation: a client's schema can stand for more work than there is time, and nobody is served meanwhile."""
+
+REFERENCE_STEPS = 10
+"""To follow a reference takes as long as so many plain keywords."""
 
 
 def read_object(text: str, whose: str) -> dict[str, Any]:
@@ -95,24 +98,39 @@ def _refuse_constant(name: str) -> None:
 
 
 class _Budget(FormatChecker):
-    """Counts references: of all that a validator hands on to its parts, only its checker of formats may be an object of ours."""
+    """Counts steps: of all that a validator hands on to its parts, only its checker of formats may be an object of ours."""
 
-    def __init__(self) -> None:
+    def __init__(self, num_steps: int) -> None:
         super().__init__(formats=())
-        self.left = MAX_REFERENCES
+        self.left = num_steps
 
 
 _Keyword = Callable[[Any, Any, Any, Mapping[str, Any]], Iterator[ValidationError] | None]
 
+_LOOKED_UP = ("enum", "properties")
+_FOR_EACH_ITEM = ("items", "prefixItems", "contains", "additionalProperties", "propertyNames")
 
-def _counted(keyword: _Keyword) -> _Keyword:
+
+def _counted(name: str, keyword: _Keyword) -> _Keyword:
     def check(validator: Any, value: Any, instance: Any, schema: Mapping[str, Any]) -> Iterator[ValidationError] | None:
-        validator.format_checker.left -= 1
+        num_steps = REFERENCE_STEPS if name in ("$ref", "$dynamicRef") else 1
+        if isinstance(value, list | dict):
+            num_steps += len(value) // 16 if name in _LOOKED_UP else len(value)
+        if name == "dependentRequired":
+            num_steps += sum(map(len, value.values()))
+        if name in _FOR_EACH_ITEM and isinstance(instance, list | dict):
+            num_steps += len(instance)
+        validator.format_checker.left -= num_steps
         if validator.format_checker.left < 0:
-            raise RecursionError("the schema's references never end")
+            raise RecursionError("it asks for more than can be checked")
         return keyword(validator, value, instance, schema)
 
     return check
+
+
+def _all_differ(validator: Any, value: Any, instance: Any, schema: Mapping[str, Any]) -> Iterator[ValidationError]:
+    if value and isinstance(instance, list) and len({json.dumps(item, sort_keys=True) for item in instance}) < len(instance):
+        yield ValidationError(f"{instance!r} has non-unique elements")
 
 
 def _unless_patterns(validator: Any, value: Any, instance: Any, schema: Mapping[str, Any]) -> Iterator[ValidationError] | None:
@@ -124,13 +142,18 @@ def _unchecked(validator: Any, value: Any, instance: Any, schema: Mapping[str, A
 
 
 _KEYWORDS: dict[str, _Keyword] = dict(Draft202012Validator.VALIDATORS)
+_UNCHECKED = ("pattern", "patternProperties", "unevaluatedItems", "unevaluatedProperties")
 _Validator = extend(
     Draft202012Validator,
     {
-        **{name: _counted(_KEYWORDS[name]) for name in ("$ref", "$dynamicRef")},
-        # Python's regular expressions can take years, and patterns come from clients.
-        **dict.fromkeys(("pattern", "patternProperties", "unevaluatedProperties"), _unchecked),
-        "additionalProperties": _unless_patterns,
+        name: _counted(name, keyword)
+        for name, keyword in {
+            **_KEYWORDS,
+            # Python's regular expressions can take years, and patterns come from clients.
+            **dict.fromkeys(_UNCHECKED, _unchecked),
+            "additionalProperties": _unless_patterns,
+            "uniqueItems": _all_differ,  # the library compares each with each
+        }.items()
     },
 )
 """JSON schema, draft 2020-12, without patterns."""
@@ -138,7 +161,8 @@ _Validator = extend(
 
 def _first_error(tool: Tool, value: Any, parameter: str | None = None) -> ValidationError | None:
     """What is most wrong with `value` as the arguments of `tool`, or as one of them."""
-    validator: Any = _Validator({"type": "object", **tool.parameters}, registry=Registry(), format_checker=_Budget())
+    num_steps = MAX_STEPS if parameter is None else MAX_STEPS // len(tool.parameter_names)
+    validator: Any = _Validator({"type": "object", **tool.parameters}, registry=Registry(), format_checker=_Budget(num_steps))
     if parameter is not None:
         validator = validator.evolve(schema=tool.parameters["properties"][parameter])
     try:

@@ -9,8 +9,9 @@ from lamps_jax.serve.bodies.completion import CompletionBody
 from lamps_jax.serve.protocol import RequestError, parse_body
 
 
-def options(*, header: str | None = None, **fields: Any) -> RequestOptions:
-    return parse_body(CompletionBody, json.dumps({"prompt": "hi", **fields}).encode()).options(session_id=header)
+def options(*, header: str | None = None, tenant: str = "", **fields: Any) -> RequestOptions:
+    body = parse_body(CompletionBody, json.dumps({"prompt": "hi", **fields}).encode())
+    return body.options(session_id=header, tenant=tenant)
 
 
 def test_nothing_said_is_nothing_known():
@@ -44,6 +45,15 @@ def test_sessions_of_different_salts_are_never_the_same():
     ids = [options(cache_salt=salt, session_id=session).program_id for salt, session in names]
     named = [program_id for program_id in ids if program_id]
     assert len(set(named)) == len(named) == len(names) - 2
+
+
+def test_tenants_share_neither_blocks_nor_sessions_whatever_they_name_them():
+    asked = [
+        options(tenant=tenant, cache_salt=salt, session_id="s") for tenant in ("alice", "bob") for salt in ("", "5:alice:", "s")
+    ]
+    assert len({each.cache_salt for each in asked}) == len({each.program_id for each in asked}) == 6
+    assert options(tenant="alice").cache_salt == options(tenant="alice", cache_salt="").cache_salt
+    assert options(tenant="alice").program_id == ""
 
 
 def test_the_agents_hints_of_dynamo_are_other_names():

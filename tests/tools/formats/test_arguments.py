@@ -78,6 +78,43 @@ def test_references_that_stand_for_endless_work_are_given_up():
             check_arguments(tool, {"a": "x"})
 
 
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"items": {"anyOf": [{"type": "integer"}] * 5000}}, ["x"] * 300),
+        ({"items": {"allOf": [True] * 20_000}}, ["x"] * 300),
+        ({"items": {"required": [f"r{number}" for number in range(10_000)]}}, [{}] * 100),
+        ({"items": {"dependentRequired": {"a": [f"r{number}" for number in range(10_000)]}}}, [{"a": 1}] * 100),
+        ({"allOf": [{"contains": {"type": "integer"}}] * 4000}, ["x"] * 300),
+        ({"items": {"enum": [f"e{number}" for number in range(12_000)]}}, ["x"] * 1000),
+    ],
+)
+def test_a_schema_that_stands_for_endless_work_is_given_up(schema: dict[str, Any], value: Any):
+    began = time.perf_counter()
+    with pytest.raises(ToolError, match="the schema of T cannot be used: it asks for more than can be checked"):
+        check_arguments(schema_tool(properties={"a": schema}), {"a": value})
+    assert time.perf_counter() - began < 5
+
+
+def test_large_arguments_of_an_ordinary_schema_are_checked():
+    row = {"type": "object", "properties": {f"p{number}": {"type": "string"} for number in range(8)}, "required": ["p0", "p7"]}
+    tool = schema_tool(properties={"rows": {"type": "array", "items": row}})
+    rows = [{f"p{number}": "x" for number in range(8)} for _ in range(500)]
+    check_arguments(tool, {"rows": rows})
+    with pytest.raises(ToolError, match=r"rows\[499\]\.p7: 1 is not of type 'string'"):
+        check_arguments(tool, {"rows": [*rows[:499], {**rows[499], "p7": 1}]})
+
+
+def test_what_stands_twice_is_found_without_comparing_each_with_each():
+    tool = schema_tool(properties={"a": {"uniqueItems": True}})
+    differing = [{"number": number} for number in range(3000)]
+    began = time.perf_counter()
+    check_arguments(tool, {"a": differing})
+    assert time.perf_counter() - began < 5
+    with pytest.raises(ToolError, match="has non-unique elements"):
+        check_arguments(tool, {"a": [*differing, {"number": 7}]})
+
+
 @pytest.mark.parametrize("property_schema", [{"$ref": "#/$defs/missing"}, {"type": "strin"}])
 def test_a_schema_that_is_none_is_an_error_and_no_crash(property_schema: dict[str, Any]):
     with pytest.raises(ToolError, match="the schema of T cannot be used"):
