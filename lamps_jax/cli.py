@@ -261,7 +261,8 @@ def serve(
     record_max = number_of_bytes(record_max_bytes, "--record-max-bytes")
     recording = None if record is None else RecordConfig(record, with_prompts=record_prompts, max_bytes=record_max)
     server = ServerConfig(
-        api_keys=tuple(api_key or ()), api_key_file=api_key_file, metrics_key=metrics_key, allowed_origins=tuple(allowed_origin or ()),
+        api_keys=tuple(api_key or ()), api_key_file=api_key_file, metrics_key=metrics_key,
+        allowed_origins=tuple(allowed_origin or ()),
         max_queue_len=max_queue_len, max_concurrent_requests=max_concurrent_requests, requests_per_minute=requests_per_minute,
         request_timeout_s=request_timeout, queue_timeout_s=queue_timeout, shutdown_timeout_s=shutdown_timeout,
         exit_on_failure=exit_on_failure, log_level=log_level, log_format=log_format, otlp_endpoint=otlp_endpoint,

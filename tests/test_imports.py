@@ -112,7 +112,8 @@ def test_only_the_command_line_imports_the_server() -> None:
 
 def test_simulator_takes_nothing_of_the_engine_but_the_loop_and_its_protocols() -> None:
     taken = {module for file in FILES for module in imported_modules(file) if unit(module_name(file)) == "sim"}
-    loop = {f"lamps_jax.engine.{name}" for name in ("engine", "api_runner", "control", "events", "options", "protocols", "text_stream")}
+    names = ("engine", "api_runner", "control", "events", "options", "protocols", "text_stream")
+    loop = {f"lamps_jax.engine.{name}" for name in names}
     assert {module for module in taken if module.startswith("lamps_jax.engine")} <= loop
 
 

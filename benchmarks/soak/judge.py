@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from scipy.stats import theilslopes
 
 from benchmarks.soak.visits import SERVER_TOOLS, Visit
@@ -83,7 +84,7 @@ def memory_is_flat(samples: Sequence[tuple[float, int]]) -> list[Verdict]:
     The slope is the median of those between all pairs of samples (Theil and Sen), which a few large bodies do not bend.
     """
     half = [sample for sample in samples if sample[0] >= (samples[0][0] + samples[-1][0]) / 2]
-    slope = 60 * float(theilslopes([size / 1e6 for _, size in half], [at for at, _ in half])[0])
+    slope = 60 * float(np.asarray(theilslopes([size / 1e6 for _, size in half], [at for at, _ in half]))[0])
     found = {"mb_per_min": slope, "first_mb": samples[0][1] / 1e6, "last_mb": samples[-1][1] / 1e6}
     is_short = half[-1][0] - half[0][0] < LEAST_JUDGED_S
     return [Verdict("memory is flat", is_short or slope < MOST_GROWTH_MB_PER_MIN, found)]

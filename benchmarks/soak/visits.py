@@ -12,6 +12,9 @@ import httpx
 from lamps_jax.embedded.questions import arithmetic
 
 OVERLOADED = 429
+BACK_OFF_S = 0.5
+"""Before a client that was refused for want of room comes again."""
+
 SERVER_TOOLS = ("Calculator", "Hang", "Crash", "Remote", "Note")
 WEATHER = {
     "type": "function",
@@ -170,7 +173,9 @@ class Visitor:
         )
         response = await self._client.post(path, content=content, headers={**self._headers, **headers})
         visit.statuses.append(response.status_code)
-        if response.status_code not in allowed:
+        if response.status_code == OVERLOADED:
+            await asyncio.sleep(BACK_OFF_S)
+        elif response.status_code not in allowed:
             visit.problem = f"{content[:80]!r} to {path} is answered {response.status_code}: {response.text[:200]}"
         elif not response.json()["error"]["message"]:
             visit.problem = "an error without a message"
@@ -186,7 +191,7 @@ class Visitor:
         response = await self._client.post(path, json=body, headers=self._headers)
         visit.statuses.append(response.status_code)
         if response.status_code != 200:
-            self._refused(visit, response.status_code, response.text, allowed)
+            await self._refused(visit, response.status_code, response.text, allowed)
             return None
         reply = response.json()
         for part in (reply, *reply["choices"]):
@@ -197,7 +202,7 @@ class Visitor:
         async with self._client.stream("POST", path, json=body, headers=self._headers) as response:
             visit.statuses.append(response.status_code)
             if response.status_code != 200:
-                self._refused(visit, response.status_code, (await response.aread()).decode(errors="replace"), allowed)
+                await self._refused(visit, response.status_code, (await response.aread()).decode(errors="replace"), allowed)
                 return
             last = ""
             async for line in response.aiter_lines():
@@ -217,8 +222,10 @@ class Visitor:
             if call is not None and call["result"] is not None:
                 visit.calls.append(call)
 
-    def _refused(self, visit: Visit, status: int, text: str, allowed: tuple[int, ...]) -> None:
-        if status not in (*allowed, OVERLOADED):
+    async def _refused(self, visit: Visit, status: int, text: str, allowed: tuple[int, ...]) -> None:
+        if status == OVERLOADED:
+            await asyncio.sleep(BACK_OFF_S)
+        elif status not in allowed:
             visit.problem = f"answered {status}: {text[:300]}"
 
 

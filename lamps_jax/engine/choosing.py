@@ -6,6 +6,7 @@ that the device is busy with by then.
 """
 
 import enum
+from itertools import islice
 
 import jax.numpy as jnp
 import numpy as np
@@ -18,6 +19,9 @@ from lamps_jax.engine.sampling import NUM_LIKELIEST, ControlRows, SamplingRows, 
 from lamps_jax.sched.request import MAX_LOGIT_BIASES
 
 BITS = 32
+
+MAX_PENALISED = 2048
+"""Most different tokens of one request that are penalised, those that stand last in it: they are sent in every step."""
 
 
 class Column(enum.IntEnum):
@@ -48,7 +52,7 @@ class ControlBuilder:
 
     def __init__(self, *, vocab_size: int, max_model_len: int, padding_slot: int):
         self.num_words = -(-vocab_size // BITS)
-        self.num_changed = min(vocab_size, max_model_len + MAX_LOGIT_BIASES)
+        self.num_changed = min(vocab_size, min(max_model_len, MAX_PENALISED) + MAX_LOGIT_BIASES)
         self._padding_slot, self._no_token = padding_slot, vocab_size
         self._width = HEADER + self.num_words + 3 * self.num_changed
 
@@ -81,11 +85,13 @@ class ControlBuilder:
         """Tokens whose logits change, what is added to each, and whether it counts as repeated."""
         sampling = control.sampling
         added = dict(sampling.logit_bias)
+        last = list(islice(dict.fromkeys(reversed(control.context)), MAX_PENALISED)) if sampling.penalises else []
         if sampling.presence_penalty or sampling.frequency_penalty:
-            for token_id, count in control.counts.items():
-                penalty = sampling.presence_penalty + sampling.frequency_penalty * count
-                added[token_id] = added.get(token_id, 0.0) - penalty
-        repeated = set(control.context) if sampling.repetition_penalty != 1.0 else set[int]()
+            for token_id in last:
+                if count := control.counts[token_id]:
+                    penalty = sampling.presence_penalty + sampling.frequency_penalty * count
+                    added[token_id] = added.get(token_id, 0.0) - penalty
+        repeated = set(last) if sampling.repetition_penalty != 1.0 else set[int]()
         ids = sorted(repeated | added.keys())
         return (
             np.array(ids, np.int32),

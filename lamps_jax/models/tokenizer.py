@@ -32,6 +32,9 @@ class Tokenizer:
         keeps_leading_space: Whether a text that begins with a space gets the tokenizer's own space before it all the same, as in
             SentencePiece.
         model_names: What the model is called: its directory's name, and the name in its configuration.
+
+    Attributes:
+        longest_token_chars: No token stands for more characters of ordinary text.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class Tokenizer:
         self._fast = tokenizer.backend_tokenizer
         self._inner, self._prefix = _without_prefix(self._fast)
         self._spelling = read_spelling(self._fast)
+        self.longest_token_chars = max(map(len, tokenizer.get_vocab()), default=1)
         self._special = frozenset(index for index, token in tokenizer.added_tokens_decoder.items() if token.special)
 
     @classmethod

@@ -17,6 +17,9 @@ KEPT_SHARE = 0.95
 KEPT_SLACK = 1.5
 """… and half as long again."""
 
+LONGEST_S = 600.0
+"""Nobody's blocks are kept for longer, whatever a client says: they are not taken from it before it is late."""
+
 
 @dataclass(frozen=True, slots=True)
 class ClientCall:
@@ -89,7 +92,7 @@ class ClientCalls:
             limit = past[min(len(past) - 1, int(KEPT_SHARE * len(past)))] * KEPT_SLACK
         limit = max(limit, (call.expected_s or 0.0) * KEPT_SLACK)
         limit = limit if least is None else max(limit, least)
-        return limit if most is None else min(limit, most)
+        return min(limit, LONGEST_S) if most is None else min(limit, most, LONGEST_S)
 
     def add(self, request: Request, call: ClientCall, now: float) -> None:
         """Keeps a request from now on."""

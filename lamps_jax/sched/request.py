@@ -112,11 +112,16 @@ class SamplingParams:
         _check(0 <= most_logprobs <= MAX_LOGPROBS, "num_logprobs", f"between 0 and {MAX_LOGPROBS}", self.num_logprobs)
 
     @property
+    def penalises(self) -> bool:
+        """Whether tokens that stand in the request already are made less likely, or more."""
+        return self.presence_penalty != 0.0 or self.frequency_penalty != 0.0 or self.repetition_penalty != 1.0
+
+    @property
     def is_controlled(self) -> bool:
         """Whether choosing a token takes more than the model's logits, a temperature and what it is drawn from."""
         return (
             self.constraint is not None or self.num_logprobs is not None or bool(self.logit_bias) or self.min_p > 0.0
-            or self.presence_penalty != 0.0 or self.frequency_penalty != 0.0 or self.repetition_penalty != 1.0
+            or self.penalises
         )  # fmt: skip
 
 

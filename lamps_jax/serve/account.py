@@ -98,6 +98,12 @@ class Account:
             raise
         self._num_queued = count
 
+    def reading(self, stop: Callable[[Exception], None] | None) -> None:
+        """Its body is waited for, and `stop` has that end with an error; None: no more."""
+        self._stop = stop
+        if stop is not None and self._stopped is not None:
+            stop(self._stopped)
+
     def begun(self, stop: Callable[[Exception], None]) -> None:
         """The engine has its prompts; `stop` has it give them up."""
         self._stop = stop

@@ -64,7 +64,7 @@ class AccountMiddleware:
             await error_response(error)(scope, receive, send)
             return
         account.timeout_s = shortest(self._config.request_timeout_s, given)
-        await self._app(scope, timely_body(receive, account.remaining_s), send)
+        await self._app(scope, timely_body(receive, account.remaining_s, account.reading), send)
 
     def _open(self, scope: Scope) -> Account:
         state = scope.setdefault("state", {})

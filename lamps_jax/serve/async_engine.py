@@ -48,7 +48,7 @@ class Watch(Protocol):
 
 @dataclass(slots=True, eq=False)
 class _Submission:
-    """Prompts that came together. What follows `watch` belongs to the engine's thread, except that `inbox` is read on the loop."""
+    """Prompts that came together. What follows `watch` belongs to the engine's thread; `inbox` is read on the loop."""
 
     prompts: Sequence[tuple[list[int], SamplingParams]]
     options: RequestOptions

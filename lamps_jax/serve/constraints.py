@@ -12,6 +12,12 @@ from lamps_jax.serve.protocol import RequestError, refuse
 from lamps_jax.tools.tool import Tool
 
 
+def wants_constraint(body: GenerationBody) -> bool:
+    """Whether the replies to `body` may be bound to anything."""
+    names_tools = isinstance(body, ChatBody) and body.tool_choice not in (None, "none", "auto")
+    return names_tools or body.json_format is not None
+
+
 def constraint_of(body: GenerationBody, engine: AsyncEngine, client_tools: Mapping[str, Tool]) -> Constraint | None:
     """The constraint of the replies to `body`, compiled once to see that it can be; None for any text. Takes a while.
 

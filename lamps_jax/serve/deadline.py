@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from starlette.types import Message, Receive
 
@@ -50,11 +51,16 @@ def queue_error(timeout_s: float, headers: Mapping[str, str]) -> RequestError:
     return RequestError(message, status=408, code="queue_timeout", headers=headers)
 
 
-def timely_body(receive: Receive, remaining_s: Callable[[], float | None]) -> Receive:
+def timely_body(
+    receive: Receive,
+    remaining_s: Callable[[], float | None],
+    on_stop: Callable[[Callable[[Exception], None] | None], None] = lambda stop: None,
+) -> Receive:
     """`receive` that raises when the body has not come in time; behind the body it is as it was.
 
     Args:
         remaining_s: Until the request's deadline; None if it has none.
+        on_stop: Told what has it raise an error instead of waiting any longer; None, as soon as it does not wait.
     """
     has_body, waited_until = True, asyncio.get_running_loop().time() + BODY_TIMEOUT_S
 
@@ -64,15 +70,26 @@ def timely_body(receive: Receive, remaining_s: Callable[[], float | None]) -> Re
             return await receive()
         deadline_s, patience_s = remaining_s(), waited_until - asyncio.get_running_loop().time()
         limit_s = patience_s if deadline_s is None else min(deadline_s, patience_s)
+        stopped: list[Exception] = []
         try:
-            async with asyncio.timeout(limit_s):
+            async with asyncio.timeout(limit_s) as scope:
+                on_stop(partial(_give_up, scope, stopped))
                 message = await receive()
         except TimeoutError as error:
+            if stopped:
+                raise stopped[0] from error
             text = "the body of the request did not come in time"
             late = deadline_s is not None and deadline_s <= patience_s
             code = "deadline_exceeded" if late else "body_timeout"
             raise RequestError(text, status=504 if late else 408, code=code) from error
+        finally:
+            on_stop(None)
         has_body = message["type"] == "http.request" and message.get("more_body", False)
         return message
 
     return receive_in_time
+
+
+def _give_up(waiting: asyncio.Timeout, errors: list[Exception], error: Exception) -> None:
+    errors.append(error)
+    waiting.reschedule(0.0)

@@ -11,6 +11,9 @@ from lamps_jax.serve.protocol import RequestError
 CLIENT_CLOSED_REQUEST = 499
 """Status of the answer that nobody gets, for the client has left."""
 
+MAX_SHOWN_CHARS = 100
+"""A path is shown no further."""
+
 
 def add_error_handlers(app: FastAPI) -> None:
     """Has every error of `app` answered with OpenAI's body and the right status."""
@@ -31,7 +34,8 @@ async def _say_nothing(request: Request, error: Exception) -> Response:
 
 async def _show(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
-        hint = {404: f"there is no {request.url.path} here", 405: f"{request.method} is not for {request.url.path}"}
+        path = request.url.path[:MAX_SHOWN_CHARS]
+        hint = {404: f"there is no {path} here", 405: f"{request.method} is not for {path}"}
         message = hint.get(error.status_code, str(error.detail))
         error = RequestError(message, status=error.status_code, headers=error.headers)
     elif isinstance(error, EngineUnavailable):

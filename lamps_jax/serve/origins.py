@@ -31,7 +31,7 @@ class OriginMiddleware:
     """Refuses what the pages of others ask for, with 403.
 
     Args:
-        has_keys: Whether the server knows its clients by keys. One that does not takes the name by which it was called for its own
+        has_keys: Whether the server knows its clients by keys. One that does not takes a name by which it is called for its own
             only if no foreigner can own it: a page may have the name that it came under lead to this machine afterwards.
     """
 

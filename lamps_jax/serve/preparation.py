@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from lamps_jax.engine.options import RequestOptions
 from lamps_jax.sched.request import SamplingParams
@@ -10,11 +10,12 @@ from lamps_jax.serve.async_engine import AsyncEngine
 from lamps_jax.serve.bodies.chat import ChatBody
 from lamps_jax.serve.bodies.completion import CompletionBody
 from lamps_jax.serve.bodies.generation import GenerationBody
-from lamps_jax.serve.constraints import constraint_of
-from lamps_jax.serve.encoding import Encoder, encode_chat, encode_prompt
+from lamps_jax.serve.constraints import constraint_of, wants_constraint
+from lamps_jax.serve.encoding import Encoder, decode_tokens, encode_chat, encode_prompt, length_of
 from lamps_jax.serve.replies.chat import ChatReply
 from lamps_jax.serve.replies.completion import CompletionReply
 from lamps_jax.serve.replies.reply import Reply
+from lamps_jax.serve.slow_work import SlowWork
 from lamps_jax.tools.tool import Tool
 
 
@@ -52,10 +53,12 @@ class Preparation:
 
     Attributes:
         model_name: What replies call the model.
+        compiling: Compiles what replies are to be.
     """
 
     model_name: str
     encoder: Encoder
+    compiling: SlowWork = field(default_factory=lambda: SlowWork("a schema"))
 
     async def completion(self, engine: AsyncEngine, body: CompletionBody, asker: Asker) -> Prepared:
         """A request for completions.
@@ -67,11 +70,11 @@ class Preparation:
         prompts: list[tuple[list[int], SamplingParams]] = []
         echoed: list[str] = []
         for prompt in body.prompts():
-            token_ids = await self.encoder.run(encode_prompt, engine, prompt)
+            token_ids = await self.encoder.run(encode_prompt, engine, prompt, num_chars=len(prompt))
             own_seed = sampling if body.seed is not None else replace(sampling, seed=body.sampling().seed)
             prompts += [(token_ids, choice) for choice in body.choices(own_seed)]
             if body.echo:
-                echoed.append(prompt if isinstance(prompt, str) else await self.encoder.run(engine.tokenizer.decode, token_ids))
+                echoed.append(prompt if isinstance(prompt, str) else await self._text(engine, token_ids))
         reply = CompletionReply(self.model_name, body, engine.tokenizer, echoed=echoed)
         options = body.options(session_id=asker.session_id, tenant=asker.tenant, recognise_calls=not _is_only_json(sampling))
         return Prepared(prompts, options, reply)
@@ -86,17 +89,23 @@ class Preparation:
         sampling = await self._sampling(engine, body, client_tools)
         recognise_calls = body.recognise_calls and not _is_only_json(sampling)
         own_tools = engine.tools if recognise_calls else {}
-        token_ids = await self.encoder.run(encode_chat, engine, body.messages, body.template_tools(), own_tools)
+        definitions, num_chars = body.template_tools(), length_of(body.messages)
+        token_ids = await self.encoder.run(encode_chat, engine, body.messages, definitions, own_tools, num_chars=num_chars)
         reply = ChatReply(self.model_name, body, engine.tokenizer)
         options = body.options(
             session_id=asker.session_id, tenant=asker.tenant, client_tools=client_tools, recognise_calls=recognise_calls
         )
         return Prepared([(token_ids, choice) for choice in body.choices(sampling)], options, reply)
 
+    async def _text(self, engine: AsyncEngine, token_ids: list[int]) -> str:
+        return await self.encoder.run(decode_tokens, engine, token_ids, num_chars=len(token_ids))
+
     async def _sampling(self, engine: AsyncEngine, body: GenerationBody, client_tools: Mapping[str, Tool]) -> SamplingParams:
         body.check_tokens(engine.vocab_size)
         sampling = body.sampling(engine.default_temperature)
-        return replace(sampling, constraint=await asyncio.to_thread(constraint_of, body, engine, client_tools))
+        if not wants_constraint(body):
+            return sampling
+        return replace(sampling, constraint=await self.compiling.run(constraint_of, body, engine, client_tools))
 
 
 def _is_only_json(sampling: SamplingParams) -> bool:

@@ -13,7 +13,7 @@ from lamps_jax.serve.bodies.chat import ChatBody
 from lamps_jax.serve.bodies.completion import CompletionBody
 from lamps_jax.serve.bodies.session import MAX_NAME_CHARS
 from lamps_jax.serve.bodies.tokens import DetokenizeBody, TokenizeBody
-from lamps_jax.serve.encoding import Encoder, detokenize, tokenize
+from lamps_jax.serve.encoding import Encoder, detokenize, length_of, tokenize
 from lamps_jax.serve.metrics import CONTENT_TYPE
 from lamps_jax.serve.openapi import document
 from lamps_jax.serve.preparation import Asker, Preparation
@@ -69,11 +69,12 @@ class _Endpoints:
 
     async def tokenize(self, request: Request) -> Response:
         body = parse_body(TokenizeBody, await read_body(request))
-        return JSONResponse(await self._encoder.run(tokenize, self._engine_for(body), body))
+        num_chars = length_of(body.messages or ()) + len(body.prompt or "")
+        return JSONResponse(await self._encoder.run(tokenize, self._engine_for(body), body, num_chars=num_chars))
 
     async def detokenize(self, request: Request) -> Response:
         body = parse_body(DetokenizeBody, await read_body(request))
-        return JSONResponse(await self._encoder.run(detokenize, self._engine_for(body), body))
+        return JSONResponse(await self._encoder.run(detokenize, self._engine_for(body), body, num_chars=len(body.tokens)))
 
     async def completions(self, request: Request) -> Response:
         body = parse_body(CompletionBody, await read_body(request))

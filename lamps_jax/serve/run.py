@@ -18,6 +18,7 @@ from lamps_jax.engine.engine import Engine
 from lamps_jax.engine.history_file import History, HistoryFile, HistoryKeeper, history_of, restore
 from lamps_jax.serve.app import create_app
 from lamps_jax.serve.async_engine import AsyncEngine, EngineUnavailable
+from lamps_jax.serve.http_protocol import TimelyProtocol
 from lamps_jax.serve.logs import log_configuration
 from lamps_jax.serve.metrics.compilations import CompilationCounter
 from lamps_jax.serve.predictors import predictor_named
@@ -166,7 +167,7 @@ def _server(app: FastAPI, state: ServerState) -> DrainingServer:
     return DrainingServer(
         uvicorn.Config(
             app,
-            http="h11",  # the one that bounds what a client sends before its request is complete
+            http=TimelyProtocol,  # over h11, which bounds what a client sends before its request is complete
             h11_max_incomplete_event_size=MAX_HEAD_BYTES,
             log_config=None,
             access_log=False,

@@ -66,7 +66,7 @@ class ServerConfig:
             check_key(self.metrics_key, "the key for the metrics")
         for origin in self.allowed_origins:
             if origin != ANY_ORIGIN and not ORIGIN_PATTERN.fullmatch(origin):
-                raise ValueError(f"allowed_origins must be like https://chat.example.org or http://localhost:3000, got {origin!r}")
+                raise ValueError(f"allowed_origins must be like https://chat.example.org, or *, got {origin!r}")
         if self.max_queue_len is not None and self.max_queue_len < 0:
             raise ValueError(f"max_queue_len must be 0 (nobody waits) or more, or left out, got {self.max_queue_len}")
         if self.max_concurrent_requests is not None and self.max_concurrent_requests < 1:

@@ -78,9 +78,9 @@ def test_a_call_that_must_be_made_is_made_and_valid(client: openai.OpenAI, choic
 
 
 def test_a_forced_call_can_be_asked_for_any_number_of_times(client: openai.OpenAI) -> None:
-    for seed in range(150):
+    for seed in range(40):  # hot, so that each writes a long text of its own
         reply = client.chat.completions.create(
-            model="embedded", messages=ASK, tools=[CALCULATOR], tool_choice="required", temperature=1.5, seed=seed
+            model="embedded", messages=ASK, tools=[CALCULATOR], tool_choice="required", temperature=8, seed=seed
         ).choices[0]
         assert reply.message.tool_calls
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import MinPLogitsWarper, RepetitionPenaltyLogitsProcessor
 
-from lamps_jax.engine.choosing import ControlBuilder, read_logprobs
+from lamps_jax.engine.choosing import MAX_PENALISED, ControlBuilder, read_logprobs
 from lamps_jax.engine.control import Control
 from lamps_jax.sched.request import SamplingParams
 
@@ -129,3 +129,11 @@ def test_a_context_of_every_token_and_the_most_biases_fits() -> None:
     )
     _, sampled, _ = chosen(some_logits(1), [full])
     assert 0 <= sampled[0] < VOCAB
+
+
+def test_of_a_long_context_the_tokens_that_stand_last_are_penalised() -> None:
+    builder = ControlBuilder(vocab_size=5000, max_model_len=10_000, padding_slot=1)
+    row = builder.empty(1)[0]
+    builder.fill(row, control(list(range(5000)) * 2, repetition_penalty=2.0), slot=0, position=0, ban_eos=False)
+    ids, _, repeated = row[-3 * builder.num_changed :].reshape(3, -1)
+    assert sorted(ids[repeated != 0].tolist()) == list(range(5000 - MAX_PENALISED, 5000))

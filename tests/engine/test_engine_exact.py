@@ -185,7 +185,7 @@ def test_a_tiny_pool_yields_what_a_large_one_does_under_every_system(system: str
 @pytest.mark.parametrize("system", ["preserve", "swap"])
 @pytest.mark.parametrize("cost_model", [None, SLOW_LINK], ids=["unlimited", "slow link"])
 def test_blocks_that_went_to_the_host_and_back_yield_what_they_did_before(system: str, cost_model: CostModel | None):
-    crowd = [*CROWD, *some_questions(1, 10)]
+    crowd = [*CROWD, *some_questions(1, 14)]
     told, scheduler = served(
         crowd, runner=ManualRunner(5), policy=system, num_blocks=18, num_host_blocks=NUM_HOST_BLOCKS, cost_model=cost_model
     )

@@ -7,7 +7,7 @@ import pytest
 from lamps_jax.config import SchedulerConfig
 from lamps_jax.sched.block_manager import BlockManager
 from lamps_jax.sched.call_history import CallHistory
-from lamps_jax.sched.client_calls import KEPT_SLACK, ClientCall, ClientCalls, num_common
+from lamps_jax.sched.client_calls import KEPT_SLACK, LONGEST_S, ClientCall, ClientCalls, num_common
 from lamps_jax.sched.cost_model import CostModel
 from lamps_jax.sched.plan import StepResult
 from lamps_jax.sched.request import FinishReason, Handling, Request, RequestState, SamplingParams
@@ -172,6 +172,7 @@ def test_how_long_clients_take_is_learned_and_kept_to() -> None:
     assert ours.keep_s(ClientCall(("x",), ("look",), expected_s=100.0)) == 100.0 * KEPT_SLACK
     assert ours.keep_s(ClientCall(("x",), ("look",), keep_s=(10.0, None))) == 10.0
     assert ours.keep_s(ClientCall(("x",), ("look",), expected_s=100.0, keep_s=(None, 20.0))) == 20.0
+    assert ours.keep_s(ClientCall(("x",), ("look",), expected_s=1e6, keep_s=(1e6, None))) == LONGEST_S
 
 
 def test_the_wait_for_a_client_is_observed_when_it_comes_back() -> None:

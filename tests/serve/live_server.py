@@ -14,10 +14,10 @@ from tests.fakes import wait_until
 
 
 @contextmanager
-def serving(app: FastAPI) -> Iterator[int]:
-    """Serves `app` on a thread; gives the port."""
+def serving(app: FastAPI, *, http: Any = "h11") -> Iterator[int]:
+    """Serves `app` on a thread, over a protocol; gives the port."""
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, http="h11", log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1)
+    config = uvicorn.Config(app, http=http, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()

@@ -135,6 +135,19 @@ def test_a_body_that_does_not_come_is_not_waited_for(slow, monkeypatch, timeout_
         assert status in connection.recv(4096)
 
 
+def test_a_request_that_is_given_up_does_not_wait_for_its_body(slow):
+    state, _ = slow()
+    with serving(app_of(state)) as port, connect(port) as connection:
+        connection.sendall(request_bytes(PATH, chat("Hello"))[:-3])
+        wait_until(lambda: len(state.traffic.under_way) == 1)
+        time.sleep(0.05)  # it has begun to read
+        began = time.perf_counter()
+        (under_way,) = state.traffic.under_way
+        under_way._loop.call_soon_threadsafe(state.traffic.stop_all, RequestError("enough", status=503, code="shutting_down"))
+        answer = connection.recv(4096)
+        assert b" 503 " in answer and b"shutting_down" in answer and time.perf_counter() - began < 5
+
+
 def test_behind_the_body_there_is_no_limit_but_the_engines():
     told = [
         {"type": "http.request", "more_body": True},

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from lamps_jax.sched.request import Constraint
+from lamps_jax.serve.bodies.patterns import check_patterns
 from lamps_jax.serve.protocol import Part
 
 
@@ -45,11 +46,21 @@ class JsonSchemaFormat(Part):
     json_schema: NamedSchema
 
     def constraint(self) -> Constraint:
-        """By which the reply is such."""
+        """By which the reply is such.
+
+        Raises:
+            ValueError: If it combines too many patterns.
+        """
+        check_patterns(self.json_schema.content)
         return Constraint("json_schema", json.dumps(self.json_schema.content))
 
     def grammar(self) -> str:
-        """The same as a rule of a grammar."""
+        """The same as a rule of a grammar.
+
+        Raises:
+            ValueError: If it combines too many patterns.
+        """
+        check_patterns(self.json_schema.content)
         return _json_rule(self.json_schema.content)
 
 

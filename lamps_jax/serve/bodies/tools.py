@@ -2,18 +2,26 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from jsonschema import Draft202012Validator, FormatChecker, validators
 from jsonschema.exceptions import SchemaError
 from pydantic import Field
 
+from lamps_jax.serve.bodies.patterns import check_patterns
 from lamps_jax.serve.bodies.session import MAX_TOOLS
 from lamps_jax.serve.protocol import Part, RequestError, at_most, refuse
 from lamps_jax.tools.tool import Tool
 
 MAX_SCHEMA_CHARS = 128 * 1024
 """Most characters of the JSON schema of a function."""
+
+MAX_SCHEMAS_CHARS = 512 * 1024
+"""Most characters of those of all functions of a request: to check so much takes seconds."""
+
+MAX_CHECKED = 256
+"""Schemas that are remembered to be good: an agent sends the same ones with every turn."""
 
 
 class FunctionDefinition(Part):
@@ -69,6 +77,8 @@ def tools_by_name(definitions: Sequence[ToolDefinition]) -> dict[str, Tool]:
         RequestError: If a definition cannot be used, or two have the same name.
     """
     tools: dict[str, Tool] = {}
+    if sum(len(json.dumps(definition.function.parameters)) for definition in definitions) > MAX_SCHEMAS_CHARS:
+        refuse(f"the parameters of all tools together may have {MAX_SCHEMAS_CHARS} characters; shorten them", "tools")
     for definition in definitions:
         tool = _client_tool(definition.function)
         if tool.name in tools:
@@ -130,8 +140,16 @@ def _client_tool(function: FunctionDefinition) -> Tool:
 
 
 def _check_schema(name: str, schema: Mapping[str, Any]) -> None:
+    if problem := _problem_of(json.dumps(schema)):
+        raise RequestError(f"parameters of function {name!r} {problem}", param="tools")
+
+
+@lru_cache(MAX_CHECKED)
+def _problem_of(text: str) -> str | None:
+    """Why a JSON text is no schema to go by; None if it is one."""
+    schema = json.loads(text)
     if foreign := next(_foreign_references(schema), None):
-        refuse(f"parameters of function {name!r} refer to {foreign[:64]!r}; put what they refer to into their $defs", "tools")
+        return f"refer to {foreign[:64]!r}; put what they refer to into their $defs"
     draft = schema.get("$schema")
     known = {"$schema": draft} if isinstance(draft, str) else {}
     try:
@@ -140,8 +158,12 @@ def _check_schema(name: str, schema: Mapping[str, Any]) -> None:
         kind.check_schema(schema, format_checker=FormatChecker(formats=()))
     except SchemaError as error:
         place = ".".join(map(str, error.path))
-        message = f"parameters of function {name!r} are no JSON schema: {place + ': ' if place else ''}{error.message[:200]}"
-        raise RequestError(message, param="tools") from error
+        return f"are no JSON schema: {place + ': ' if place else ''}{error.message[:200]}"
+    try:
+        check_patterns(schema)
+    except ValueError as error:
+        return f"cannot be used: {error}"
+    return None
 
 
 def _foreign_references(value: Any) -> Iterator[str]:

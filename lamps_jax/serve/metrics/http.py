@@ -14,8 +14,8 @@ ROUTES = (
 OTHER = "other"
 
 KNOWN_CODES = (
-    "queue_full", "too_many_requests", "rate_limit_exceeded", "invalid_api_key", "foreign_origin", "draining", "shutting_down", "deadline_exceeded",
-    "queue_timeout", "invalid_timeout",
+    "queue_full", "too_many_requests", "rate_limit_exceeded", "invalid_api_key", "foreign_origin", "draining", "shutting_down",
+    "deadline_exceeded", "queue_timeout", "invalid_timeout",
 )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 from pydantic import TypeAdapter
 
 from lamps_jax.serve.bodies.tools import ToolChoice, ToolDefinition, forced_tools, tools_by_name
@@ -125,3 +126,27 @@ def test_a_call_of_what_is_not_there_is_refused(value, says):
     with pytest.raises(RequestError) as refused:
         forced_tools(choice(value), {}, {})
     assert refused.value.param == "tool_choice" and says in refused.value.message
+
+
+def test_the_schemas_of_a_request_are_limited_together():
+    each = {"type": "object", "properties": {"a": {"type": "string", "description": "x" * 100_000}}}
+    functions = [{"name": f"f{number}", "parameters": each} for number in range(6)]
+    definitions = [ToolDefinition.model_validate({"type": "function", "function": function}) for function in functions]
+    assert len(tools_by_name(definitions[:5])) == 5
+    with pytest.raises(RequestError, match="all tools together"):
+        tools_by_name(definitions)
+
+
+def test_a_schema_that_comes_again_is_not_checked_again(monkeypatch):
+    checked: list[Any] = []
+    plain = Draft202012Validator.check_schema
+    monkeypatch.setattr(
+        Draft202012Validator, "check_schema", lambda schema, **more: checked.append(schema) or plain(schema, **more)
+    )
+    for _ in range(3):
+        assert defined(properties={"once": {"type": "string"}})
+        with pytest.raises(RequestError, match="'look' are no JSON schema"):
+            defined(properties={"once": {"type": "strin"}})
+        with pytest.raises(RequestError, match="'other' are no JSON schema"):
+            defined("other", properties={"once": {"type": "strin"}})
+    assert len(checked) == 2
