@@ -389,7 +389,7 @@ class Engine:
 
     def _finish(self, live: LiveRequest, reason: FinishReason, *, flush: bool = True) -> None:
         request_id = live.output.request_id
-        if flush and reason in (FinishReason.STOP, FinishReason.LENGTH):
+        if flush and reason in (FinishReason.STOP, FinishReason.LENGTH) and not live.owes_call:
             self._show(live, live.reader.flush().text)
         if live.has_client_calls and reason is FinishReason.STOP:
             reason = FinishReason.TOOL_CALLS

@@ -6,7 +6,7 @@ lowest bit.
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,8 +37,8 @@ class Matcher:
         RuntimeError: From any method, where the library gives up on the grammar: it has grown too complex, for example.
     """
 
-    def __init__(self, matcher: LLMatcher, num_words: int):
-        self._matcher = matcher
+    def __init__(self, matcher: LLMatcher, num_words: int, on_failure: Callable[[], object] = lambda: None):
+        self._matcher, self._on_failure = matcher, on_failure
         self._mask = np.zeros((1, num_words), np.int32)
 
     @property
@@ -60,6 +60,7 @@ class Matcher:
 
     def _check(self) -> None:
         if self._matcher.is_error():
+            self._on_failure()
             raise RuntimeError(f"the text cannot be kept to what was asked of it: {_first_line(self._matcher.get_error())}")
 
 
@@ -93,7 +94,12 @@ class Grammars:
             self._compiled.move_to_end(constraint)
             if len(self._compiled) > MAX_COMPILED:
                 self._compiled.popitem(last=False)
-            return Matcher(compiled.deep_copy(), self.num_words)
+            return Matcher(compiled.deep_copy(), self.num_words, on_failure=lambda: self._forget(constraint))
+
+    def _forget(self, constraint: Constraint) -> None:
+        """Compiles a grammar anew the next time: its copies share what has grown too large in one of them."""
+        with self._lock:
+            self._compiled.pop(constraint, None)
 
     def _compile(self, constraint: Constraint) -> LLMatcher:
         if len(constraint.text) > MAX_GRAMMAR_CHARS:

@@ -44,6 +44,12 @@ class LiveRequest:
         """Whether its client is to run calls with which its reply ends."""
         return bool(self.output.calls) and self.output.calls[-1].is_clients
 
+    @property
+    def owes_call(self) -> bool:
+        """Whether all that it may write now is a call, so that what is held back is half a one."""
+        constraint = self.request.sampling.constraint
+        return self.matcher is not None and constraint is not None and constraint.kind == "lark" and not constraint.each_segment
+
     def begin_text(self, grammars: "Grammars | None", *, first: bool) -> None:
         """Begins a stretch of text: the first, or the one behind a call's result.
 

@@ -12,6 +12,19 @@ MAX_TEXT_CHARS = 400
 """Longest argument that is text."""
 
 _SCALARS = {"integer", "number", "boolean", "null"}
+_NARROWING = {
+    "minimum",
+    "maximum",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+    "multipleOf",
+    "anyOf",
+    "oneOf",
+    "allOf",
+    "not",
+    "$ref",
+}
+_WHOLE, _DECIMAL = "/-?(0|[1-9][0-9]{0,14})/", "/-?(0|[1-9][0-9]{0,14})(\\.[0-9]{1,15})?/"  # a model may not know where to stop
 _UNWRITABLE_ALONE = r"\n|^\s|\s$|\)\s*->"
 _UNWRITABLE = r"[,()\n]|^\s|\s$|^$"
 
@@ -64,6 +77,8 @@ def _value(tool: Tool, name: str, *, alone: bool) -> str:
     if not alone and not kinds <= _SCALARS:
         written = " or ".join(sorted(kinds))
         raise ValueError(f"inline calls with several arguments hold texts and numbers, not the {written} {name} of {tool.name}")
+    if kinds <= {"integer", "number"} and schema.keys().isdisjoint(_NARROWING):
+        return _WHOLE if kinds == {"integer"} else _DECIMAL
     return json_rule({**schema, **{key: tool.parameters[key] for key in ("$defs",) if key in tool.parameters}})
 
 
@@ -91,8 +106,10 @@ def _options(schema: Mapping[str, Any]) -> list[Any]:
 
 def _last_text(schema: Mapping[str, Any]) -> str:
     """A terminal of the text of the only argument, up to the arrow, which it does not hold itself."""
-    body = _bounded_text(r"[^\s]", r"[^\n]", *_lengths(schema))[1:-1]
-    return rf"/{body}\) ->/ & ~/(?s:.*)\)\s*->(?s:.)+/"
+    low, high = _lengths(schema)
+    first, last = r"(-+[^\s>-]|[^\s-])", r"[^\s-]"  # no arrow of its own, wherever it stands: so few states tell what may follow
+    more = f"(([^\\n-]|-+[^\\n>-]){{{max(0, low - 2)},{max(0, high - 2)}}}{last})"
+    return rf"/{first}{more if low > 1 else f'{more}?'}\) ->/"
 
 
 def _bounded_text(edge: str, inner: str, low: int, high: int) -> str:
