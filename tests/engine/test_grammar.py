@@ -10,6 +10,10 @@ import pytest
 
 from lamps_jax.engine.grammar import MAX_COMPILED, MAX_GRAMMAR_CHARS, Grammars, Matcher
 from lamps_jax.sched.request import Constraint
+from lamps_jax.tools.calculator import CALCULATOR
+from lamps_jax.tools.formats.inline import INLINE
+from lamps_jax.tools.search import SEARCH
+from lamps_jax.tools.tool import Tool
 from tests.fakes import make_tokenizer
 
 TOKENIZER = make_tokenizer()
@@ -135,3 +139,20 @@ def test_only_so_many_grammars_are_kept() -> None:
     for number in range(MAX_COMPILED + 10):
         ours.start(Constraint("regex", f"a{{{number + 1}}}"))
     assert len(ours._compiled) == MAX_COMPILED
+
+
+@pytest.mark.parametrize("tool", [CALCULATOR, SEARCH], ids=["Calculator", "Search"])
+def test_a_forced_call_can_be_written_in_any_number_of_ways_and_leaves_its_grammar_as_it_was(tool: Tool) -> None:
+    ours, constraint = grammars(), Constraint("lark", INLINE.grammar([tool], parallel=False))
+    for seed in range(150):
+        walk(ours.start(constraint), seed, most=120)
+    assert allowed_tokens(ours.start(constraint)) == allowed_tokens(grammars().start(constraint))
+
+
+def test_a_grammar_that_has_failed_once_is_compiled_anew() -> None:
+    ours, constraint = grammars(), Constraint("lark", 'start: "ab"')
+    failing = ours.start(constraint)
+    with pytest.raises(RuntimeError):
+        failing.accept(TOKENIZER.encode_text("z")[0])
+    assert constraint not in ours._compiled
+    assert allowed_tokens(ours.start(constraint)) == TOKENIZER.encode_text("a")
