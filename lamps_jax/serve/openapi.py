@@ -21,7 +21,7 @@ Json = dict[str, Any]
 
 EVENT_STREAM = "text/event-stream"
 
-REFUSALS = (401, 405, 408, 429, 500, 503, 504)
+REFUSALS = (401, 403, 405, 408, 429, 500, 503, 504)
 """What any request may be answered with."""
 
 

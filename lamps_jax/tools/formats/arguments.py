@@ -117,7 +117,7 @@ def _counted(name: str, keyword: _Keyword) -> _Keyword:
         if isinstance(value, list | dict):
             num_steps += len(value) // 16 if name in _LOOKED_UP else len(value)
         if name == "dependentRequired" and isinstance(value, dict):
-            num_steps += sum(map(len, value.values()))  # names, by the one that wants them
+            num_steps += sum(map(len, value.values()))
         if name in _FOR_EACH_ITEM and isinstance(instance, list | dict):
             num_steps += len(instance)
         validator.format_checker.left -= num_steps
