@@ -149,6 +149,18 @@ def test_a_forced_call_can_be_written_in_any_number_of_ways_and_leaves_its_gramm
     assert allowed_tokens(ours.start(constraint)) == allowed_tokens(grammars().start(constraint))
 
 
+def test_a_forced_call_keeps_to_the_lengths_of_its_argument() -> None:
+    text = {"type": "string", "minLength": 30, "maxLength": 32}
+    tool = Tool("work", "", {"type": "object", "properties": {"text": text}, "required": ["text"]}, str)
+    ours, constraint = grammars(), Constraint("lark", INLINE.grammar([tool], parallel=False))
+    for seed in range(40):
+        written = walk(ours.start(constraint), seed)
+        assert written is not None
+        _, call = INLINE.parser({"work": tool}).feed(written)
+        assert call is not None
+        assert 30 <= len(INLINE.parse_arguments(tool, call)["text"]) <= 32
+
+
 def test_a_grammar_that_has_failed_once_is_compiled_anew() -> None:
     ours, constraint = grammars(), Constraint("lark", 'start: "ab"')
     failing = ours.start(constraint)

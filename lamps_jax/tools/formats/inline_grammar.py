@@ -107,9 +107,10 @@ def _options(schema: Mapping[str, Any]) -> list[Any]:
 def _last_text(schema: Mapping[str, Any]) -> str:
     """A terminal of the text of the only argument, up to the arrow, which it does not hold itself."""
     low, high = _lengths(schema)
-    first, last = r"(-+[^\s>-]|[^\s-])", r"[^\s-]"  # no arrow of its own, wherever it stands: so few states tell what may follow
-    more = f"(([^\\n-]|-+[^\\n>-]){{{max(0, low - 2)},{max(0, high - 2)}}}{last})"
-    return rf"/{first}{more if low > 1 else f'{more}?'}\) ->/"
+    # No arrow of its own, wherever it stands, so that few states tell what may follow.
+    if schema.keys() & {"minLength", "maxLength"}:  # each letter counts: none that could end an arrow
+        return rf"/{_bounded_text(r'[^\s>]', r'[^\n>]', low, high)[1:-1]}\) ->/"
+    return rf"/(-+[^\s>-]|[^\s-])(([^\n-]|-+[^\n>-]){{0,{high - 2}}}[^\s-])?\) ->/"
 
 
 def _bounded_text(edge: str, inner: str, low: int, high: int) -> str:
