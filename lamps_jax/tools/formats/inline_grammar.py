@@ -109,7 +109,8 @@ def _last_text(schema: Mapping[str, Any]) -> str:
     low, high = _lengths(schema)
     # No arrow of its own, wherever it stands, so that few states tell what may follow.
     if schema.keys() & {"minLength", "maxLength"}:  # each letter counts: none that could end an arrow
-        return rf"/{_bounded_text(r'[^\s>]', r'[^\n>]', low, high)[1:-1]}\) ->/"
+        body = _bounded_text(r"[^\s>]", r"[^\n>]", low, high)[1:-1]
+        return rf"/{body}\) ->/"
     return rf"/(-+[^\s>-]|[^\s-])(([^\n-]|-+[^\n>-]){{0,{high - 2}}}[^\s-])?\) ->/"
 
 
