@@ -10,6 +10,8 @@ CHOICES = {
     "apply_handling": ("at-call", "lazily", None),
     "lookahead": ("next-call", "program", None),
     "call_duration": ("expected", "elapsed"),
+    "call_costs": ("marginal", None),
+    "demotion": ("on-demand", None),
 }
 """What options of the scheduler that are words may be."""
 
@@ -47,6 +49,12 @@ class SchedulerConfig:
         lookahead: What a rank foresees: up to the return of the "next-call", or the whole "program". None: as the policy says.
         call_duration: What is taken for the time that a running call still needs: what it is "expected" to, or as much as has
             "elapsed".
+        aging: Ranks are divided by (1 + age / `aging_s`) ** `aging`, in place of the starvation threshold; 0 for not. None leaves
+            it to the policy.
+        aging_s: Seconds. None leaves it to the policy.
+        call_costs: "marginal" weighs what each handling of a call adds to steps that are taken anyway. None leaves it to the
+            policy.
+        demotion: "on-demand" gives up blocks of calls only when somebody waits for memory. None leaves it to the policy.
     """
 
     policy: str = "preserve"
@@ -68,6 +76,10 @@ class SchedulerConfig:
     apply_handling: Literal["at-call", "lazily"] | None = None
     lookahead: Literal["next-call", "program"] | None = None
     call_duration: Literal["expected", "elapsed"] = "elapsed"
+    aging: float | None = None
+    aging_s: float | None = None
+    call_costs: Literal["marginal"] | None = None
+    demotion: Literal["on-demand"] | None = None
 
     def __post_init__(self) -> None:
         for name in ("token_budget", "max_chunk_tokens", "max_num_seqs", "max_model_len"):
@@ -79,6 +91,10 @@ class SchedulerConfig:
         for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be {' or '.join(str(choice) for choice in known)}, got {getattr(self, name)!r}")
+        if self.aging is not None and not 0.0 <= self.aging <= 16.0:
+            raise ValueError(f"aging must be between 0 (none) and 16, or left out, got {self.aging}")
+        if self.aging_s is not None and not 0.0 < self.aging_s < float("inf"):
+            raise ValueError(f"aging_s must be a positive number of seconds, or left out, got {self.aging_s}")
         if not self.cache_decay_s > 0:
             raise ValueError(f"cache_decay_s must be positive, got {self.cache_decay_s}")
         if self.preserve_limit_s is not None and not self.preserve_limit_s >= 0:

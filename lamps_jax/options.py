@@ -158,6 +158,30 @@ CallDurationOption = Annotated[
     Literal["expected", "elapsed"],
     typer.Option(help="What a running call is taken to last still: what is 'expected', or as long as has 'elapsed'."),
 ]
+AgingOption = Annotated[
+    float | None,
+    typer.Option(
+        help="How strongly ranks fall with age, so that nobody starves: they are divided by (1 + age / --aging-s) to this power, "
+        "in place of --starvation-threshold. 0: not at all; 1 to 4 are sensible. By default as the policy has it."
+    ),
+]
+AgingSecondsOption = Annotated[
+    float | None,
+    typer.Option(metavar="SECONDS", help="Age at which --aging begins to count. By default as the policy has it."),
+]
+CallCostsOption = Annotated[
+    Literal["marginal"] | None,
+    typer.Option(
+        help="'marginal' weighs what keeping, swapping and computing again add to steps that are taken anyway, for policies that "
+        "weigh it; by default as the policy has it."
+    ),
+]
+DemotionOption = Annotated[
+    Literal["on-demand"] | None,
+    typer.Option(
+        help="'on-demand' gives up what calls hold on the device only once a request waits; by default as the policy has it."
+    ),
+]
 
 
 PredictorOption = Annotated[

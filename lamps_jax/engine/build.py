@@ -27,7 +27,7 @@ from lamps_jax.models.weights import CheckpointError
 from lamps_jax.sched.block_manager import BlockManager
 from lamps_jax.sched.cost_model import CostModel
 from lamps_jax.sched.estimates import LatePredictor, Predictor
-from lamps_jax.sched.policy import system_named
+from lamps_jax.sched.policy import system_of
 from lamps_jax.sched.prefix_index import cost_aware, least_recently_used
 from lamps_jax.sched.scheduler import Scheduler
 from lamps_jax.tools.tool import Tool
@@ -69,7 +69,7 @@ def build_engine(
         ValueError: If there is no policy of the configured name, the model cannot be split over the configured number of devices,
             or the other processes have other options.
     """
-    system_named(config.scheduler.policy)  # a wrong name should not have to wait for the weights
+    system_of(config.scheduler)  # a wrong name should not have to wait for the weights
     model = _load(directory, config, progress)
     tokenizer = Tokenizer.from_directory(directory)
     if tokenizer.vocab_size > model.config.vocab_size:
@@ -133,7 +133,7 @@ def _scheduler(executor: JaxExecutor, config: EngineConfig, predictor: Predictor
         logger.warning(
             "the policy swap has no host memory to swap to; give --host-kv-bytes (a KV block has %d)", executor.block_bytes
         )
-    if num_host_blocks or system_named(config.scheduler.policy).needs_costs:
+    if num_host_blocks or system_of(config.scheduler).needs_costs:
         progress("measuring", 0, 1)
         measured = measure_cost_model(executor, config, num_blocks=config.num_blocks, num_host_blocks=num_host_blocks)
         executor.host_pool.clear()

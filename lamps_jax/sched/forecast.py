@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from lamps_jax.config import SchedulerConfig
+from lamps_jax.sched.admission import predicted_peak_fits
 from lamps_jax.sched.call_history import CallHistory
 from lamps_jax.sched.estimates import Predictor, SeenSegment
 from lamps_jax.sched.handling import Call, Choice, Decides, recompute_terms
 from lamps_jax.sched.memory_over_time import Progress, remaining_footprint, until_next_return
 from lamps_jax.sched.policy import System
+from lamps_jax.sched.rank import aged
 from lamps_jax.sched.request import Handling, Request
 from lamps_jax.sched.segments import PredictedSegment
 from lamps_jax.sched.surroundings import Surroundings
@@ -21,7 +23,7 @@ RESUMES, PROMOTED, IN_TURN = 0, 1, 2
 def asks_predictor(system: System, config: SchedulerConfig) -> bool:
     """Whether anything that a predictor says would be heard."""
     knows_calls = system.decides is Decides.EACH_STEP and config.call_duration == "expected"
-    return system.predicts or knows_calls or config.admission == "predicted-peak"
+    return system.predicts or knows_calls or system.admits is predicted_peak_fits
 
 
 class Forecaster:
@@ -35,8 +37,7 @@ class Forecaster:
     def __init__(self, system: System, config: SchedulerConfig, predictor: Predictor, call_history: CallHistory):
         self._system, self._predictor, self._call_history = system, predictor, call_history
         self._predicts = asks_predictor(system, config)
-        self._whole_program = (config.lookahead or system.looks_ahead) == "program"
-        self._lazily = system.lazily if config.apply_handling is None else config.apply_handling == "lazily"
+        self._whole_program = system.looks_ahead == "program"
 
     def predict(self, request: Request, around: Surroundings) -> None:
         """Takes in what is predicted of a request that arrives or returns, and chooses the handling of its calls."""
@@ -46,7 +47,7 @@ class Forecaster:
         if request.expected_output_tokens is not None and not request.num_calls:
             estimate = (replace(estimate[0], output_tokens=request.expected_output_tokens), *estimate[1:])
         request.estimate = estimate if self._whole_program else until_next_return(estimate)
-        if self._system.decides is Decides.AHEAD:
+        if self._system.decides in (Decides.AHEAD, Decides.ON_DEMAND):
             self._choose_ahead(request, around)
 
     def rank(self, request: Request, around: Surroundings) -> tuple[float, ...]:
@@ -62,7 +63,11 @@ class Forecaster:
         """The rank of a request that has not got on since, among what runs now."""
         before = request.rank
         stage = RESUMES if before and before[0] == RESUMES else PROMOTED if request.is_promoted else IN_TURN
-        return (stage, -request.priority, *self._system.rank(request, around), request.order)
+        system = self._system
+        rank = system.rank(request, around)
+        if system.aging:
+            rank = aged(rank, max(0.0, around.now - request.arrival_s), system.aging, system.aging_s)
+        return (stage, -request.priority, *rank, request.order)
 
     def resumes_first(self, request: Request) -> bool:
         """Whether a request that returns from a call goes ahead of all that wait, starving ones too: if it has device blocks.
@@ -91,9 +96,11 @@ class Forecaster:
         if system.decides is Decides.EACH_STEP:
             request.recompute_terms = recompute_terms(context, around)
             return Handling.PRESERVE
+        if system.decides is Decides.ON_DEMAND:
+            return Handling.PRESERVE
         ahead = request.estimate[0] if foreseen and request.estimate else None
         if system.decides is Decides.AHEAD and ahead is not None and ahead.api_duration_s is not None:
-            return Handling.PRESERVE if self._lazily else ahead.handling
+            return Handling.PRESERVE if system.lazily else ahead.handling
         choice = system.handling(request, Call(context, expected_s, past_s), around)
         request.waste_token_s = choice.waste_token_s
         if choice.keep_s is not None:
@@ -104,6 +111,8 @@ class Forecaster:
         """What wastes least of a call that is under way."""
         expected = request.expected_return_s
         left_s = None if expected is None else max(0.0, expected - around.now)
+        if expected is not None and self._system.decides is Decides.ON_DEMAND:
+            left_s = abs(expected - around.now)
         choice = self._system.handling(request, Call(len(request.token_ids), left_s), around)
         request.waste_token_s = choice.waste_token_s
         return choice

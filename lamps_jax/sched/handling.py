@@ -9,7 +9,15 @@ from lamps_jax.sched.artifact import Running, artifact_wastes
 from lamps_jax.sched.rank import artifact_segment
 from lamps_jax.sched.request import Handling, Request
 from lamps_jax.sched.surroundings import Surroundings
-from lamps_jax.sched.waste import Wastes, chunks_of, lamps_wastes, recompute_s
+from lamps_jax.sched.waste import (
+    Wastes,
+    chunks_of,
+    lamps_wastes,
+    marginal_discard_waste,
+    overlapped_swap_waste,
+    preserve_waste,
+    recompute_s,
+)
 
 SLACK = 1.05
 """How much longer than the duration worth waiting for blocks are kept, as calls of one tool differ a little."""
@@ -22,11 +30,13 @@ class Decides(enum.Enum):
         AHEAD: When a request is queued, for each call that is predicted.
         AT_CALL: When it calls.
         EACH_STEP: Blocks stay at first; in every step of the call it is chosen anew, until they go.
+        ON_DEMAND: Blocks stay until memory is wanted; then it is chosen anew in every step, until they go.
     """
 
     AHEAD = "ahead"
     AT_CALL = "at call"
     EACH_STEP = "each step"
+    ON_DEMAND = "on demand"
 
 
 class Call(NamedTuple):
@@ -101,6 +111,25 @@ def artifact_least_waste(request: Request, call: Call, around: Surroundings) -> 
     return Choice(*(wastes if around.can_swap else replace(wastes, swap=float("inf"))).least())
 
 
+def least_marginal_waste(request: Request, call: Call, around: Surroundings) -> Choice:
+    """What wastes least from now on, each handling at what it adds to steps that are taken anyway.
+
+    A recomputed context shares its steps with others' tokens, so that it costs no step of its own; copies hide behind steps. Of a
+    call that is late it is expected that it will be as late again.
+    """
+    if call.left_s is None:
+        return Choice(Handling.PRESERVE)
+    context, others, cost_model = call.context_tokens, around.context_tokens, around.cost_model
+    wastes = Wastes(
+        preserve=preserve_waste(context, call.left_s),
+        discard=marginal_discard_waste(cost_model, context, other_tokens=others, chunk_tokens=around.chunk_tokens),
+        swap=overlapped_swap_waste(cost_model, context, other_tokens=others, block_size=around.block_size)
+        if around.can_swap
+        else float("inf"),
+    )
+    return Choice(*wastes.least())
+
+
 def recompute_terms(context_tokens: float, around: Surroundings) -> tuple[float, float]:
     """Waste of computing a context again in chunks: token-seconds of its own, and for each token of others.
 
@@ -155,6 +184,12 @@ def time_to_live(request: Request, call: Call, around: Surroundings) -> Choice:
 def by_pause(request: Request) -> tuple[float, ...]:
     """The latest to call a tool gives way first."""
     return (request.paused_s, request.order)
+
+
+def by_return(request: Request) -> tuple[float, ...]:
+    """The call that is expected to return last gives way first."""
+    expected_s = float("inf") if request.expected_return_s is None else request.expected_return_s
+    return (expected_s, request.paused_s, request.order)
 
 
 def by_waste(request: Request) -> tuple[float, ...]:

@@ -2,7 +2,7 @@
 
 from lamps_jax.config import SchedulerConfig
 from lamps_jax.sched.forecast import Forecaster
-from lamps_jax.sched.handling import Decides
+from lamps_jax.sched.handling import Decides, by_return
 from lamps_jax.sched.memory import Memory
 from lamps_jax.sched.policy import System
 from lamps_jax.sched.request import Handling, Request
@@ -22,8 +22,8 @@ class PausedRequests:
         self.leaving: dict[str, Request] = {}
         self._system, self._config, self._memory, self._forecaster = system, config, memory, forecaster
         self._each_step = system.decides is Decides.EACH_STEP
-        lazily = system.lazily if config.apply_handling is None else config.apply_handling == "lazily"
-        self._lazily = system.decides is Decides.AHEAD and lazily
+        self._on_demand = system.decides is Decides.ON_DEMAND
+        self._lazily = system.decides is Decides.AHEAD and system.lazily
 
     def add(self, request: Request) -> None:
         """Takes in a request whose tool begins to run."""
@@ -37,7 +37,7 @@ class PausedRequests:
     @property
     def chooses_in_steps(self) -> bool:
         """Whether the next plan may find another handling for a call that runs."""
-        return self._each_step or self._lazily
+        return self._each_step or self._on_demand or self._lazily
 
     def keep_until_s(self, request: Request) -> float | None:
         """When a request's blocks have been kept on the device for as long as they may."""
@@ -51,15 +51,21 @@ class PausedRequests:
         request.handling = handling
         if handling is Handling.SWAP:
             self.leaving[request.request_id] = request
-        elif handling is Handling.DISCARD:
-            self.leaving.pop(request.request_id, None)
+            return
+        self.leaving.pop(request.request_id, None)
+        if handling is Handling.DISCARD:
             self._memory.discard(request, will_return=True)
 
-    def choose_anew(self, around: Surroundings) -> None:
+    def choose_anew(self, around: Surroundings, *, memory_is_wanted: bool) -> None:
         """Lets the blocks of calls go for which that has come to be the better choice, or is due."""
-        kept = [r for r in self.by_id.values() if r.handling is Handling.PRESERVE and r.block_ids]
+        if self._on_demand and not memory_is_wanted:
+            return
+        kept = [r for r in self.by_id.values() if r.handling is not Handling.DISCARD and r.block_ids]
+        kept = kept if self._on_demand else [request for request in kept if request.handling is Handling.PRESERVE]
         if kept and self._each_step:
             self._choose_least_waste(kept, around)
+        elif kept and self._on_demand:
+            self._give_up_least_marginal(kept, around)
         elif kept and self._lazily:
             self._apply_all_but_largest(kept)
 
@@ -79,6 +85,17 @@ class PausedRequests:
                 budget -= len(request.block_ids)
             elif choice.handling is Handling.DISCARD:
                 self.choose(request, Handling.DISCARD)
+
+    def _give_up_least_marginal(self, kept: list[Request], around: Surroundings) -> None:
+        """Gives up what wastes less on the host, or computed again; the host is for whose calls take longest."""
+        room = self._memory.blocks.host.num_free if around.can_swap else 0
+        for request in sorted(kept, key=by_return, reverse=True):
+            fits = len(request.block_ids) <= room
+            choice = self._forecaster.in_call(request, around._replace(can_swap=fits))
+            if choice.handling is Handling.SWAP:
+                room -= len(request.block_ids)
+            if choice.handling is not request.handling:
+                self.choose(request, choice.handling)
 
     def _apply_all_but_largest(self, kept: list[Request]) -> None:
         """Applies the handling that was chosen ahead to all but the call that wastes most, which gives way when memory is wanted.

@@ -4,10 +4,12 @@ The rules are pure functions of a request and of what surrounds it; what they ar
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
+from lamps_jax.config import SchedulerConfig
 from lamps_jax.sched import handling, rank
-from lamps_jax.sched.admission import Admission, next_chunk_fits, whole_context_fits
+from lamps_jax.sched.admission import ADMISSIONS, Admission, next_chunk_fits, whole_context_fits
 from lamps_jax.sched.handling import Decides, HandlingRule, by_pause
 from lamps_jax.sched.rank import RankRule
 from lamps_jax.sched.request import Handling, Request
@@ -35,6 +37,9 @@ class System:
         lazily: Whether a handling chosen ahead takes effect in the steps after the call, and not on the one that wastes most.
         looks_ahead: How far a rank foresees: "next-call" or "program".
         starvation_scope: Whose steps of waiting count; see `SchedulerConfig`.
+        aging: Exponent of the age by which a rank is divided, so that nobody starves: `rank.aged`. 0 for ranks as they are, and a
+            guard against starvation beside them.
+        aging_s: Age at which that begins to count.
         prefix_cache: Whether blocks are found by their content whatever the configuration says; None leaves it to that.
     """
 
@@ -53,12 +58,19 @@ class System:
     lazily: bool = False
     looks_ahead: str = "next-call"
     starvation_scope: str = "waiting"
+    aging: float = 0.0
+    aging_s: float = 100.0
     prefix_cache: bool | None = None
 
     @property
     def needs_costs(self) -> bool:
         """Whether a rule weighs what steps and copies cost on this machine."""
         return self.predicts or self.decides is not Decides.AT_CALL or self.handling is handling.time_to_live
+
+    @property
+    def guards(self) -> bool:
+        """Whether requests that wait for long are let go first: where ranks let them starve."""
+        return not self.first_come and not self.aging
 
 
 def _by_prediction(summary: str, order: RankRule, *, preempts: bool = False, looks_ahead: str = "next-call") -> System:
@@ -153,6 +165,22 @@ SYSTEMS: dict[str, System] = {
         predicts=True,
         resumes_first=True,
     ),
+    "lamps-plus": System(
+        "as lamps, looking ahead to the end of the program, ranks falling with age; blocks are kept until memory is wanted, and "
+        "then given up at what that costs beside steps that are taken anyway",
+        rank.by_memory_over_time,
+        handling.least_marginal_waste,
+        Decides.ON_DEMAND,
+        gives_way=Handling.SWAP,
+        victim_key=handling.by_return,
+        first_come=False,
+        predicts=True,
+        drifts=True,
+        resumes_first=True,
+        looks_ahead="program",
+        aging=2.0,
+        aging_s=100.0,
+    ),
     "oracle": _by_prediction(
         "as lamps, foreseeing all calls of a request at once (for a predictor that knows them)",
         rank.by_memory_over_time,
@@ -176,6 +204,29 @@ SYSTEMS: dict[str, System] = {
     ),
 }
 """Every system that `--policy` knows, by name."""
+
+
+def system_of(config: SchedulerConfig) -> System:
+    """The system that `config` names, with the options of `config` in place of what its row says.
+
+    Raises:
+        ValueError: As `system_named`.
+    """
+    system = system_named(config.policy)
+    chosen: dict[str, Any] = {
+        "admits": ADMISSIONS[config.admission] if config.admission else None,
+        "starvation_scope": config.starvation_scope,
+        "preempts": config.rank_preemption,
+        "lazily": None if config.apply_handling is None else config.apply_handling == "lazily",
+        "looks_ahead": config.lookahead,
+        "aging": config.aging,
+        "aging_s": config.aging_s,
+    }
+    if config.call_costs == "marginal":
+        chosen |= {"handling": handling.least_marginal_waste, "gives_way": Handling.SWAP}
+    if config.demotion == "on-demand":
+        chosen |= {"decides": Decides.ON_DEMAND, "victim_key": handling.by_return}
+    return replace(system, **{name: value for name, value in chosen.items() if value is not None})
 
 
 def system_named(name: str) -> System:

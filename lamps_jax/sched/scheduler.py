@@ -12,7 +12,7 @@ import itertools
 from collections.abc import Collection, Sequence
 
 from lamps_jax.config import SchedulerConfig
-from lamps_jax.sched.admission import ADMISSIONS, Room
+from lamps_jax.sched.admission import Room
 from lamps_jax.sched.batch import Batch, by_rank
 from lamps_jax.sched.block_manager import BlockManager
 from lamps_jax.sched.call_history import CallHistory
@@ -21,10 +21,11 @@ from lamps_jax.sched.cost_model import CostModel
 from lamps_jax.sched.estimates import HistoryPredictor, Predictor
 from lamps_jax.sched.forecast import RESUMES, Forecaster
 from lamps_jax.sched.giving_way import GivingWay
+from lamps_jax.sched.handling import Decides
 from lamps_jax.sched.memory import Memory
 from lamps_jax.sched.paused import PausedRequests
 from lamps_jax.sched.plan import Decode, PrefillChunk, StepPlan, StepResult
-from lamps_jax.sched.policy import System, system_named
+from lamps_jax.sched.policy import System, system_of
 from lamps_jax.sched.programs import Programs
 from lamps_jax.sched.request import FinishReason, Handling, ProgramEnd, Request, RequestState
 from lamps_jax.sched.surroundings import Surroundings, crowd_of
@@ -64,7 +65,7 @@ class Scheduler:
                 "raise the number of KV blocks or lower max_model_len"
             )
         self.config, self.blocks, self.cost_model = config, blocks, cost_model
-        self.system: System = system_named(config.policy)
+        self.system: System = system_of(config)
         self.call_history = call_history or CallHistory()
         self.predictor: Predictor = predictor or HistoryPredictor()
         self.memory = Memory(blocks, config, cost_model, prefix_cache=self.system.prefix_cache)
@@ -75,11 +76,8 @@ class Scheduler:
         self._forecaster = Forecaster(self.system, config, self.predictor, self.call_history)
         self._paused = PausedRequests(self.system, config, self.memory, self._forecaster)
         self._swapper = Swapper(self.memory, self.system, config, cost_model, self._paused)
-        scope = config.starvation_scope or self.system.starvation_scope
-        threshold = 0 if self.system.first_come else config.starvation_threshold
-        self._queue = WaitingQueue(starvation_threshold=threshold, started_only=scope == "started")
-        self._admits = ADMISSIONS[config.admission] if config.admission else self.system.admits
-        self._preempts = self.system.preempts if config.rank_preemption is None else config.rank_preemption
+        threshold = config.starvation_threshold if self.system.guards else 0
+        self._queue = WaitingQueue(starvation_threshold=threshold, started_only=self.system.starvation_scope == "started")
         self._programs = Programs()
         self._client_calls = ClientCalls(self.call_history, block_size=blocks.block_size, limit_s=config.client_keep_s)
         self._giving_way = GivingWay(self.system, self.memory, self._batch, self._paused, self._client_calls, self._preempt)
@@ -193,9 +191,10 @@ class Scheduler:
             self._requeue(request, now)
         if self.num_preemptions == preemptions:
             self._admit(budget, prefills)
-        self._swapper.prefetch(now)
+        is_wanted = self.system.decides is Decides.ON_DEMAND and self._queue.first() is not None
+        self._swapper.prefetch(now, memory_is_wanted=is_wanted)
         if self._paused.chooses_in_steps and self._paused.by_id:
-            self._paused.choose_anew(self._surroundings(now))
+            self._paused.choose_anew(self._surroundings(now), memory_is_wanted=is_wanted)
         self._swapper.swap_out_paused(now)
         return self._plan(prefills, decodes)
 
@@ -410,11 +409,11 @@ class Scheduler:
         if self.system.drifts and self.config.rank_refresh_steps:
             around = self._surroundings(now)
             self._queue.refresh(self.config.rank_refresh_steps, lambda request: rank_again(request, around))
-            if self._preempts and self.num_steps % self.config.rank_refresh_steps == 0:
+            if self.system.preempts and self.num_steps % self.config.rank_refresh_steps == 0:
                 for request in self._batch.running:
                     request.rank = self._forecaster.rank(request, around)
                 self._batch.running.sort(key=by_rank)
-        if not self._preempts:
+        if not self.system.preempts:
             return
         while (first := self._queue.first()) is not None and self._batch.running:
             last = self._batch.running[-1]
@@ -494,7 +493,7 @@ class Scheduler:
             room = Room(free, held, computed, self.blocks.block_size, chunk, self._batch.running)
             # A request whose blocks are on the host wants all of them back before it runs.
             known = room.missing_blocks(len(request.token_ids))
-            if self._admits(request, room) and len(request.host_block_ids) + len(found[1]) <= max(free, 0):
+            if self.system.admits(request, room) and len(request.host_block_ids) + len(found[1]) <= max(free, 0):
                 break
             # An idle device does not wait for memory that only paused requests hold, or ones that wait behind this one.
             lacking, giving_way = known - free, self._giving_way

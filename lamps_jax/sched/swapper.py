@@ -8,7 +8,7 @@ from collections.abc import Callable
 from lamps_jax.config import SchedulerConfig
 from lamps_jax.sched.batch import by_rank
 from lamps_jax.sched.cost_model import CostModel
-from lamps_jax.sched.handling import time_to_live
+from lamps_jax.sched.handling import Decides, time_to_live
 from lamps_jax.sched.memory import Memory
 from lamps_jax.sched.paused import PausedRequests
 from lamps_jax.sched.policy import System
@@ -36,6 +36,7 @@ class Swapper:
         self._tickets = itertools.count()
         self._memory, self._system, self._config, self._cost_model = memory, system, config, cost_model
         self._paused = paused
+        self._on_demand = system.decides is Decides.ON_DEMAND
         self._may_be_limited = config.preserve_limit_s is not None or system.handling is time_to_live
 
     def call_begun(self, request: Request) -> None:
@@ -92,8 +93,10 @@ class Swapper:
                         break
             self._memory.swap_in(request)
 
-    def prefetch(self, now: float) -> None:
+    def prefetch(self, now: float, *, memory_is_wanted: bool) -> None:
         """Brings back blocks of requests whose call is about to return, where that is at nobody's expense."""
+        if self._on_demand and memory_is_wanted:
+            return
         while self._expected and self._expected[0][0] <= now:
             self._returning.append(heapq.heappop(self._expected))
         if not self._returning:
@@ -144,7 +147,9 @@ class Swapper:
 
     def _is_returning(self, request: Request, now: float) -> bool:
         """Whether a call is about to return; no longer once it has taken twice as long as expected."""
-        return request.expected_return_s is not None and self._prefetch_s(request) <= now < _overdue_s(request)
+        if self._on_demand or request.expected_return_s is None:
+            return False
+        return self._prefetch_s(request) <= now < _overdue_s(request)
 
 
 def _is_under_way(entry: tuple[float, int, int, Request]) -> bool:

@@ -88,6 +88,23 @@ def chunked_discard_waste(cost_model: CostModel, context_tokens: float, *, other
     return own + recompute_s(cost_model, context_tokens, num_chunks=num_chunks) * other_tokens
 
 
+def marginal_discard_waste(cost_model: CostModel, context_tokens: float, *, other_tokens: float, chunk_tokens: float) -> float:
+    """Token-seconds of a context that is computed again in steps that are taken anyway: T (C / 2 + C_other).
+
+    T is the time by which those steps become longer: that of its tokens and of the contexts read, without any base.
+
+    Raises:
+        ValueError: If a number is negative, or a chunk smaller than a token.
+
+    Source: derived here. InferCept's equation 4 charges each chunk a whole step, as if nothing else ran; in a batch that never
+    empties the base is paid by those who decode.
+    """
+    check_quantities(context_tokens=context_tokens, other_tokens=other_tokens)
+    num_chunks = chunks_of(context_tokens, chunk_tokens)
+    longer_s = recompute_s(cost_model, context_tokens, num_chunks=num_chunks) - num_chunks * cost_model.forward_base_s
+    return max(longer_s, 0.0) * (context_tokens / 2 + other_tokens)
+
+
 def swap_waste(cost_model: CostModel, context_tokens: float, *, other_tokens: float, block_size: int) -> float:
     """Token-seconds of a context that goes to the host and back while everybody waits: 2 T_swap(C_i) (C_i + C_other).
 

@@ -10,7 +10,7 @@ from lamps_jax.engine.build import EMBEDDED_MODEL, PredictorFactory, Progress
 from lamps_jax.models.tokenizer import Tokenizer
 from lamps_jax.sched.estimates import HintedPredictor, HistoryPredictor, NoPredictor, Predictor
 from lamps_jax.sched.forecast import asks_predictor
-from lamps_jax.sched.policy import system_named
+from lamps_jax.sched.policy import system_of
 from lamps_jax.train_predictor.live import LivePredictor, Report
 from lamps_jax.train_predictor.predict import DESCRIPTION, LengthPredictor
 
@@ -59,7 +59,7 @@ def predictor_named(
     directory = EMBEDDED_PREDICTOR if name == "auto" and model == EMBEDDED_MODEL else Path(name)
     if name in ("auto", "history") and directory != EMBEDDED_PREDICTOR:
         return None
-    if not asks_predictor(system_named(scheduler.policy), scheduler):
+    if not asks_predictor(system_of(scheduler), scheduler):
         return None  # nobody would ask it
 
     def make(tokenizer: Tokenizer, wake_up: Callable[[], None]) -> Predictor:

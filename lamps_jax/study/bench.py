@@ -11,10 +11,14 @@ import typer
 from lamps_jax.options import (
     COMPILE_CACHE,
     AdmissionOption,
+    AgingOption,
+    AgingSecondsOption,
     ApplyHandlingOption,
     AttentionOption,
     CacheOption,
+    CallCostsOption,
     CallDurationOption,
+    DemotionOption,
     DtypeOption,
     HostKvBytesOption,
     KvBlocksOption,
@@ -98,6 +102,10 @@ def bench(
     apply_handling: ApplyHandlingOption = None,
     lookahead: LookaheadOption = None,
     call_duration: CallDurationOption = "elapsed",
+    aging: AgingOption = None,
+    aging_s: AgingSecondsOption = None,
+    call_costs: CallCostsOption = None,
+    demotion: DemotionOption = None,
     goodput: Annotated[
         str | None,
         typer.Option(
@@ -166,6 +174,7 @@ def bench(
         "starvation_threshold": starvation_threshold, "starvation_scope": starvation_scope,
         "rank_refresh_steps": rank_refresh_steps, "rank_preemption": rank_preemption, "apply_handling": apply_handling,
         "lookahead": lookahead, "call_duration": call_duration,
+        "aging": aging, "aging_s": aging_s, "call_costs": call_costs, "demotion": demotion,
     }  # fmt: skip
     config = EngineConfig(
         SchedulerConfig(**options),

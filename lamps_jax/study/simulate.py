@@ -9,8 +9,12 @@ import typer
 
 from lamps_jax.options import (
     AdmissionOption,
+    AgingOption,
+    AgingSecondsOption,
     ApplyHandlingOption,
+    CallCostsOption,
     CallDurationOption,
+    DemotionOption,
     LookaheadOption,
     RankPreemptionOption,
     RankRefreshOption,
@@ -67,6 +71,10 @@ def simulate(
     apply_handling: ApplyHandlingOption = None,
     lookahead: LookaheadOption = None,
     call_duration: CallDurationOption = "elapsed",
+    aging: AgingOption = None,
+    aging_s: AgingSecondsOption = None,
+    call_costs: CallCostsOption = None,
+    demotion: DemotionOption = None,
     prefix_cache: Annotated[bool, typer.Option("--prefix-cache", help="Let blocks be found again by their content.")] = False,
     goodput: Annotated[
         str | None,
@@ -114,6 +122,10 @@ def simulate(
         "apply_handling": apply_handling,
         "lookahead": lookahead,
         "call_duration": call_duration,
+        "aging": aging,
+        "aging_s": aging_s,
+        "call_costs": call_costs,
+        "demotion": demotion,
     }
     if token_budget is not None:
         options |= {"token_budget": token_budget, "max_chunk_tokens": token_budget}
