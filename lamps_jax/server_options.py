@@ -41,6 +41,15 @@ MaxConcurrentOption = Annotated[
 RequestsPerMinuteOption = Annotated[
     float | None, typer.Option(help="Requests a minute for each key, or for all where there are none; more get 429.")
 ]
+MaxPriorityOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Highest priority that a request may have; higher ones get 400. By default any, but 0 where several names have keys."
+    ),
+]
+MaxNOption = Annotated[
+    int | None, typer.Option("--max-n", help="Most replies to one prompt; requests for more get 400. By default 128.")
+]
 RequestTimeoutOption = Annotated[
     float | None,
     typer.Option(
@@ -66,7 +75,8 @@ ExitOnFailureOption = Annotated[
 ]
 LogFormatOption = Annotated[Literal["text", "json"], typer.Option(help="What is logged, on standard error: text, or JSON lines.")]
 LogLevelOption = Annotated[
-    Literal["debug", "info", "warning", "error"], typer.Option(help="The least that is logged; requests are at 'info'.")
+    Literal["debug", "info", "warning", "error"],
+    typer.Option(help="The least that is logged; requests are at 'info', and the address is always."),
 ]
 OtlpEndpointOption = Annotated[
     str | None,

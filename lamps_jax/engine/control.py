@@ -12,6 +12,10 @@ if TYPE_CHECKING:  # a simulation controls nothing
     from numpy.typing import NDArray
 
 
+class ConstraintFailed(RuntimeError):
+    """Raised where a text can be kept to its constraint no further, because of what the constraint asks for."""
+
+
 @dataclass(slots=True)
 class Control:
     """Penalties, biases, a constraint, or log-probabilities to report.

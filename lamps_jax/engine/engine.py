@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from lamps_jax.engine.api_runner import ApiOutcome
 from lamps_jax.engine.calls import ReadCall, awaited_calls, read_call
-from lamps_jax.engine.control import Control
+from lamps_jax.engine.control import ConstraintFailed, Control
 from lamps_jax.engine.events import Event, EventSink, RequestOutput
 from lamps_jax.engine.live_request import LiveRequest, controlled
 from lamps_jax.engine.options import NO_OPTIONS, RequestOptions
@@ -275,9 +275,14 @@ class Engine:
 
     def _fail(self, request_id: str, error: Exception) -> None:
         """Ends a request with an error; to be called where the error is handled."""
-        logger.exception("%s ends with an error", request_id)
+        is_askers = isinstance(error, ConstraintFailed)
+        if is_askers:
+            logger.warning("%s ends with an error: %s", request_id, error)
+        else:
+            logger.exception("%s ends with an error", request_id)
         if live := self._live.get(request_id):
-            live.output.error = f"the request failed ({type(error).__name__}: {error})"
+            live.output.error = str(error) if is_askers else f"the request failed ({type(error).__name__}: {error})"
+            live.output.is_askers_fault = is_askers
             self._finish(live, FinishReason.ERROR)
 
     def _take_token(self, live: LiveRequest, token_id: int, now: float, logprob: SampledLogprob | None) -> None:

@@ -78,6 +78,8 @@ class RequestOutput:
         token_ids: Sampled tokens, those of calls included.
         logprobs: Of each of `token_ids`, if they were asked for; empty otherwise.
         num_cached_prompt_tokens: Prompt tokens that were not computed because their KV blocks were there already.
+        error: Why it ended, if it failed.
+        is_askers_fault: Whether what was asked is to blame for that.
     """
 
     request_id: str
@@ -90,6 +92,7 @@ class RequestOutput:
     num_cached_prompt_tokens: int = 0
     finish_reason: FinishReason | None = None
     error: str | None = None
+    is_askers_fault: bool = False
 
 
 @dataclass(frozen=True, slots=True)

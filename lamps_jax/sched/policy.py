@@ -179,7 +179,7 @@ SYSTEMS: dict[str, System] = {
         resumes_first=True,
         looks_ahead="program",
         aging=2.0,
-        aging_s=100.0,
+        aging_s=200.0,
     ),
     "oracle": _by_prediction(
         "as lamps, foreseeing all calls of a request at once (for a predictor that knows them)",

@@ -10,7 +10,7 @@ from lamps_jax.serve.deadline import HEADER, seconds_of, shortest, timely_body
 from lamps_jax.serve.errors import error_response
 from lamps_jax.serve.protocol import RequestError
 from lamps_jax.serve.server_config import ServerConfig
-from lamps_jax.serve.traffic import Traffic, header_of
+from lamps_jax.serve.traffic import Traffic, header_of, is_limited
 
 
 class AccountMiddleware:
@@ -53,7 +53,7 @@ class AccountMiddleware:
             account.responded()
 
     async def _serve(self, account: Account, scope: Scope, receive: Receive, send: Send) -> None:
-        if not account.is_generation:
+        if not is_limited(account.method, account.path):
             await self._app(scope, receive, send)
             return
         self._traffic.under_way.add(account)

@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -96,6 +97,11 @@ def encode_chat(
     token_ids = _render(engine, tokenizer, messages, definitions, own_tools)
     _check_length(engine, token_ids, "messages")
     return token_ids
+
+
+def as_json(content: Mapping[str, Any]) -> str:
+    """`content` as JSON, made piece by piece: other threads have their turn meanwhile, however long it is."""
+    return "".join(json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).iterencode(content))
 
 
 def tokenize(engine: AsyncEngine, tokenizer: Tokenizer, body: TokenizeBody) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How many requests may come: at once, in a minute, and in the queue."""
+"""How many requests may come, at once, in a minute, and in the queue; and how much one of them may ask for."""
 
 import time
 from collections.abc import Callable
@@ -6,10 +6,29 @@ from collections.abc import Callable
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lamps_jax.serve.account import account_of
+from lamps_jax.serve.bodies.generation import GenerationBody
 from lamps_jax.serve.errors import error_response
-from lamps_jax.serve.protocol import RequestError
+from lamps_jax.serve.protocol import RequestError, refuse
 from lamps_jax.serve.server_config import ServerConfig
-from lamps_jax.serve.traffic import Traffic, is_generation, retry_after
+from lamps_jax.serve.traffic import Traffic, is_generation, is_limited, retry_after
+
+
+def check_bounds(body: GenerationBody, config: ServerConfig, *, num_tenants: int) -> None:
+    """Refuses what would take more of the server than its operator lets one request take.
+
+    Args:
+        num_tenants: Different names of keys.
+
+    Raises:
+        RequestError: If so.
+    """
+    most, asked = config.max_priority, body.asked_priority
+    if most is None and num_tenants > 1:
+        most = 0
+    if most is not None and asked > most:
+        refuse(f"priority may be at most {most} on this server (--max-priority), got {asked}; ask for less", "priority")
+    if config.max_n is not None and body.num_choices > config.max_n:
+        refuse(f"n may be at most {config.max_n} on this server (--max-n), got {body.num_choices}; ask for less", "n")
 
 
 class TokenBuckets:
@@ -35,7 +54,7 @@ class TokenBuckets:
 
 
 class LimitsMiddleware:
-    """Refuses requests for work of the model with 429 before they are read, where there are too many of them.
+    """Refuses requests for work of the model, or of its tokenizer, with 429 before they are read, where there are too many.
 
     Args:
         num_free_places: Prompts that the engine could begin at once.
@@ -47,22 +66,23 @@ class LimitsMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request."""
-        if scope["type"] == "http" and is_generation(scope["method"], scope["path"]):
+        if scope["type"] == "http" and is_limited(scope["method"], scope["path"]):
             try:
-                self._check(account_of(scope).key_name)
+                self._check(account_of(scope).key_name, queues=is_generation(scope["method"], scope["path"]))
             except RequestError as error:
                 account_of(scope).error_code = error.code
                 await error_response(error)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
-    def _check(self, key_name: str) -> None:
+    def _check(self, key_name: str, *, queues: bool) -> None:
         most = self._config.max_concurrent_requests
         if most is not None and len(self._traffic.under_way) > most:  # this one is among them
             message = f"{most} requests are under way already, and no more may be; try again later"
             headers = retry_after(self._traffic.retry_after_s())
             raise RequestError(message, status=429, code="too_many_requests", headers=headers)
-        self._traffic.check_queue(num_free_places=self._num_free_places())
+        if queues:
+            self._traffic.check_queue(num_free_places=self._num_free_places())
         if self._buckets is not None and (wait_s := self._buckets.take(key_name)):
             message = f"only {self._config.requests_per_minute:g} requests a minute are served; try again in {wait_s:.0f} s"
             raise RequestError(message, status=429, code="rate_limit_exceeded", headers=retry_after(wait_s))

@@ -4,6 +4,8 @@ Fields that nobody knows are ignored, as clients send many; known fields that th
 they have the value that changes nothing.
 """
 
+import asyncio
+import re
 from collections.abc import Mapping
 from typing import Any, ClassVar, NoReturn, TypeVar
 
@@ -13,6 +15,12 @@ from pydantic_core import from_json
 
 MAX_BODY_BYTES = 8 * 2**20
 """Bodies longer than this are refused before they are read as JSON; no context holds so much."""
+
+MAX_PARTS = 2**16
+"""Most names, objects and lists of a body; each costs as much as hundreds of characters of text."""
+
+LARGE_BODY_BYTES = 64 * 2**10
+"""Bodies longer than this are not parsed on the event loop."""
 
 MAX_SHOWN_CHARS = 60
 """A wrong value is shown in a message only if it is no longer."""
@@ -101,8 +109,26 @@ class Body(Part):
 AnyBody = TypeVar("AnyBody", bound=Body)
 
 
+async def take_body(kind: type[AnyBody], request: Request) -> AnyBody:
+    """The body of `request`, read and checked; a large one off the event loop.
+
+    Raises:
+        RequestError: As `parse_body`.
+    """
+    body = await read_body(request)
+    if len(body) > LARGE_BODY_BYTES:
+        return await asyncio.to_thread(parse_body, kind, body)
+    return parse_body(kind, body)
+
+
 async def read_body(request: Request) -> bytes:
-    """The body of `request`, refused as soon as it is too long."""
+    """The body of `request`, refused unread if its head says that it is too long, and otherwise as soon as it is.
+
+    Who waits to be told to go on (``Expect: 100-continue``) is told so by the first reading, and thus not if it is refused.
+    """
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal():
+        check_size(int(declared[:20]))
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
@@ -117,6 +143,7 @@ def parse_body(kind: type[AnyBody], body: bytes) -> AnyBody:
         RequestError: If it is too long or not JSON, a field has a wrong type, or it asks for something that is not supported.
     """
     check_size(len(body))
+    _check_parts(body)
     try:
         content = from_json(body, allow_inf_nan=False)  # numbers that JSON does not have are taken below
     except ValueError as error:
@@ -132,13 +159,36 @@ def parse_body(kind: type[AnyBody], body: bytes) -> AnyBody:
 
 
 def check_size(num_bytes: int) -> None:
-    """Refuses a body of `num_bytes` and more.
+    """Refuses a body of `num_bytes` and more; what is left of it is not worth a connection.
 
     Raises:
         RequestError: If that is too long.
     """
     if num_bytes > MAX_BODY_BYTES:
-        raise RequestError(f"the body has {num_bytes} bytes or more, at most {MAX_BODY_BYTES} are taken; send less", status=413)
+        message = f"the body has {num_bytes} bytes or more, at most {MAX_BODY_BYTES} are taken; send less"
+        raise RequestError(message, status=413, headers={"Connection": "close"})
+
+
+_MARKS = re.compile(rb'\\.|"|[:{\[]+', re.DOTALL)
+"""What tells where strings of JSON begin and end, and how many parts are between them."""
+
+
+def _check_parts(body: bytes) -> None:
+    """Refuses what has so many parts that to build them would hold everybody up: no thread gives way while it does that.
+
+    Raises:
+        RequestError: If so.
+    """
+    if sum(body.count(mark) for mark in (b":", b"{", b"[")) <= MAX_PARTS:  # those in strings included
+        return
+    found, in_text = 0, False
+    for mark in _MARKS.finditer(body):
+        if mark[0] == b'"':
+            in_text = not in_text
+        elif not in_text:
+            found += len(mark[0])
+        if found > MAX_PARTS:
+            raise RequestError(f"the body has more than {MAX_PARTS} names, objects and lists; send less", status=413)
 
 
 def _explain(error: ValidationError) -> RequestError:

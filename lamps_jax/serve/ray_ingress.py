@@ -21,6 +21,7 @@ from lamps_jax.serve.connection import ClientLeft, while_connected
 from lamps_jax.serve.protocol import MAX_BODY_BYTES, RequestError
 from lamps_jax.serve.request_key import RequestKey, request_key
 from lamps_jax.serve.routing import ReplicaLoad, Router
+from lamps_jax.serve.traffic import header_of
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ class Ingress:
         if scope["type"] != "http":
             await send({"type": "websocket.close"})  # there is none to talk to
             return
-        body = await _read(receive)
+        body = await _read(scope, receive)
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         combine = {"/health": all_health, "/metrics": all_metrics}.get(path) if scope["method"] in ("GET", "HEAD") else None
         response = _Response(send)
@@ -207,8 +208,11 @@ class _Response:
             raise error
 
 
-async def _read(receive: Receive) -> bytes:
-    """The body of a request, or so much of it that it is refused."""
+async def _read(scope: Scope, receive: Receive) -> bytes:
+    """The body of a request, or so much of it that it is refused: nothing, if its head says that it will be."""
+    declared = header_of(scope["headers"], b"content-length") or ""
+    if declared.isdecimal() and int(declared[:20]) > MAX_BODY_BYTES:
+        return b""
     body = bytearray()
     while len(body) <= MAX_BODY_BYTES:
         message = await receive()

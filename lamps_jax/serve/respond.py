@@ -83,12 +83,19 @@ async def _checked(events: AsyncGenerator[IndexedEvent, None]) -> AsyncGenerator
         try:
             async for index, event in events:
                 if event.kind == "finished" and event.output.finish_reason in (FinishReason.ERROR, FinishReason.ABORT):
-                    raise RequestError(event.output.error or "the request was aborted", status=500, code="engine_error")
+                    raise _failure(event.output)
                 yield index, event
         except EngineUnavailable as error:
             raise RequestError(str(error), status=503, code="engine_unavailable") from error
         except ValueError as error:
             raise RequestError(str(error)) from error
+
+
+def _failure(output: RequestOutput) -> RequestError:
+    """What the client is told of a request that ended before its time."""
+    if output.is_askers_fault:
+        return RequestError(output.error or "", code="constraint_failed")
+    return RequestError(output.error or "the request was aborted", status=500, code="engine_error")
 
 
 def _data(chunk: Mapping[str, Any]) -> str:

@@ -1,6 +1,8 @@
 """The routes of the OpenAI API, and what operators look at."""
 
+import asyncio
 import time
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -11,13 +13,17 @@ from lamps_jax.serve.account import account_of
 from lamps_jax.serve.async_engine import AsyncEngine
 from lamps_jax.serve.bodies.chat import ChatBody
 from lamps_jax.serve.bodies.completion import CompletionBody
+from lamps_jax.serve.bodies.generation import GenerationBody
 from lamps_jax.serve.bodies.session import MAX_NAME_CHARS
 from lamps_jax.serve.bodies.tokens import DetokenizeBody, TokenizeBody
-from lamps_jax.serve.encoding import Encoder, detokenize, length_of, tokenize
+from lamps_jax.serve.deadline import deadline_error
+from lamps_jax.serve.encoding import Encoder, as_json, detokenize, length_of, tokenize
+from lamps_jax.serve.limits import check_bounds
 from lamps_jax.serve.metrics import CONTENT_TYPE
 from lamps_jax.serve.openapi import document
 from lamps_jax.serve.preparation import Asker, Preparation
-from lamps_jax.serve.protocol import Body, RequestError, parse_body, read_body, refuse
+from lamps_jax.serve.protocol import Body, RequestError, refuse, take_body
+from lamps_jax.serve.replies.reply import Json
 from lamps_jax.serve.respond import respond
 from lamps_jax.serve.state import ServerState
 from lamps_jax.serve.submission import submit
@@ -68,23 +74,41 @@ class _Endpoints:
         return JSONResponse(self._model_card())
 
     async def tokenize(self, request: Request) -> Response:
-        body = parse_body(TokenizeBody, await read_body(request))
+        body = await take_body(TokenizeBody, request)
         num_chars = length_of(body.messages or ()) + len(body.prompt or "")
-        return JSONResponse(await self._encoder.run(tokenize, self._engine_for(body), body, num_chars=num_chars))
+        return await self._of_tokens(request, tokenize, body, num_chars)
 
     async def detokenize(self, request: Request) -> Response:
-        body = parse_body(DetokenizeBody, await read_body(request))
-        return JSONResponse(await self._encoder.run(detokenize, self._engine_for(body), body, num_chars=len(body.tokens)))
+        body = await take_body(DetokenizeBody, request)
+        return await self._of_tokens(request, detokenize, body, len(body.tokens))
+
+    async def _of_tokens(self, request: Request, act: Callable[..., Json], body: Body, num_chars: int) -> Response:
+        """What the tokenizer has to say, within the request's time; what takes longer ends for itself."""
+        account, engine = account_of(request.scope), self._engine_for(body)
+
+        async def answer() -> str:
+            return await asyncio.to_thread(as_json, await self._encoder.run(act, engine, body, num_chars=num_chars))
+
+        try:
+            async with asyncio.timeout(account.remaining_s()):
+                return Response(await asyncio.shield(answer()), media_type="application/json")
+        except TimeoutError as error:
+            assert account.timeout_s is not None, "otherwise there is time for ever"
+            late = deadline_error(account.timeout_s)
+            account.error_code = late.code
+            raise late from error
 
     async def completions(self, request: Request) -> Response:
-        body = parse_body(CompletionBody, await read_body(request))
+        body = await take_body(CompletionBody, request)
+        self._check_bounds(body)
         engine = self._engine_for(body)
         prepared = await self._preparation.completion(engine, body, _asker(request))
         events = submit(request, engine, prepared.prompts, prepared.options, timeout_s=body.timeout_s)
         return await respond(request, body, events, prepared.reply)
 
     async def chat_completions(self, request: Request) -> Response:
-        body = parse_body(ChatBody, await read_body(request))
+        body = await take_body(ChatBody, request)
+        self._check_bounds(body)
         engine = self._engine_for(body)
         prepared = await self._preparation.chat(engine, body, _asker(request))
         events = submit(request, engine, prepared.prompts, prepared.options, timeout_s=body.timeout_s)
@@ -94,6 +118,9 @@ class _Endpoints:
         if body.model is not None:
             self._check_model(body.model)
         return self._state.engine()
+
+    def _check_bounds(self, body: GenerationBody) -> None:
+        check_bounds(body, self._state.config, num_tenants=len(set(self._state.keys.names)))
 
     def _check_model(self, name: str) -> None:
         if name not in (self._model_name, EMBEDDED_NAME):

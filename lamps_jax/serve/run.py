@@ -32,6 +32,9 @@ from lamps_jax.train_predictor.live import LivePredictor
 
 logger = logging.getLogger(__name__)
 
+announcer = logging.getLogger("lamps_jax.address")
+"""Says where the server listens, at whatever level the rest is logged: with port 0 nobody could know it otherwise."""
+
 MAX_HEAD_BYTES = 64 * 2**10
 """A request whose head is longer is refused."""
 
@@ -57,7 +60,7 @@ def serve(
     At the signal nothing new is taken, and what is under way has the time to end that `server` gives it; at a second one it has
     none.
 
-    Logs one line with the address when it is ready, whatever the level of the root logger.
+    Logs one line with the address as it begins to listen, whatever is logged otherwise, and one when it is ready.
 
     Args:
         port: 0 takes a free one.
@@ -89,6 +92,7 @@ def serve(
             return kept.begin(engine, state)
 
         logging.getLogger("lamps_jax").setLevel(server.log_level.upper())
+        announcer.setLevel(logging.INFO)
         log_configuration(str(directory), config, server)
         _run(app, state, listener, load, name=model_name, url=_url(host, listener))
 
@@ -145,7 +149,7 @@ def _run(
             failures.append(error)
             server.should_exit = True
 
-    logger.info("loading %s; %s/health says when it is ready", name, url)
+    announcer.info("loading %s; %s/health says when it is ready", name, url)
     loader = threading.Thread(target=load_it, name="loader", daemon=True)
     loader.start()
     try:

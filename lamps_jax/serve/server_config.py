@@ -33,6 +33,9 @@ class ServerConfig:
         max_queue_len: Requests that may wait to be begun, beyond those for which there is a place in the batch.
         max_concurrent_requests: Requests of the API under way at once, from their heads to the ends of their answers.
         requests_per_minute: For each key, or for all together where there are no keys.
+        max_priority: Highest priority that a request may have; None for any, but where several names have keys 0: then no client
+            may go before another's unless the operator lets it.
+        max_n: Most replies to one prompt that a request may ask for; None for as many as there can be.
         request_timeout_s: From a request's arrival to its end, calls included.
         queue_timeout_s: From a request's arrival to its first step.
         shutdown_timeout_s: How long requests that are under way may go on once the server is told to end.
@@ -50,6 +53,8 @@ class ServerConfig:
     max_queue_len: int | None = None
     max_concurrent_requests: int | None = None
     requests_per_minute: float | None = None
+    max_priority: int | None = None
+    max_n: int | None = None
     request_timeout_s: float | None = None
     queue_timeout_s: float | None = None
     shutdown_timeout_s: float = 30.0
@@ -71,6 +76,10 @@ class ServerConfig:
             raise ValueError(f"max_queue_len must be 0 (nobody waits) or more, or left out, got {self.max_queue_len}")
         if self.max_concurrent_requests is not None and self.max_concurrent_requests < 1:
             raise ValueError(f"max_concurrent_requests must be at least 1, or left out, got {self.max_concurrent_requests}")
+        if self.max_priority is not None and not 0 <= self.max_priority <= 100:
+            raise ValueError(f"max_priority must be between 0 (that of others) and 100, or left out, got {self.max_priority}")
+        if self.max_n is not None and self.max_n < 1:
+            raise ValueError(f"max_n must be at least 1, or left out, got {self.max_n}")
         for name in ("requests_per_minute", "request_timeout_s", "queue_timeout_s"):
             if (value := getattr(self, name)) is not None and not 0.0 < value < math.inf:
                 raise ValueError(f"{name} must be positive, or left out, got {value}")

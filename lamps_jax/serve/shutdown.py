@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from lamps_jax.serve.account import account_of
 from lamps_jax.serve.errors import error_response
 from lamps_jax.serve.protocol import RequestError
-from lamps_jax.serve.traffic import Traffic, is_generation, retry_after
+from lamps_jax.serve.traffic import Traffic, is_limited, retry_after
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class DrainMiddleware:
         elif self._traffic.is_draining and scope["path"] not in STILL_SERVED:
             account_of(scope).error_code = "draining"
             await error_response(self._error())(scope, receive, send)
-        elif is_generation(scope["method"], scope["path"]):
+        elif is_limited(scope["method"], scope["path"]):
             await self._app(scope, receive, send)
         else:
             await self._app(scope, self._until_drained(receive), send)

@@ -16,6 +16,9 @@ MAX_RETRY_AFTER_S = 120
 DEFAULT_RETRY_AFTER_S = 5
 """Where nothing is known of the speed."""
 
+TOKEN_PATHS = ("/tokenize", "/detokenize")
+"""What asks for work of the tokenizer alone."""
+
 
 class UnderWay(Protocol):
     """A request that has not ended."""
@@ -32,7 +35,7 @@ class Traffic:
         clock: Monotonic seconds.
 
     Attributes:
-        under_way: From their heads to the ends of their answers.
+        under_way: From their heads to the ends of their answers; those for tokens alone are among them.
         num_waiting: Prompts handed to the engine of which no step has computed anything.
         drain_until_s: When those under way are given up; None as long as more may come.
     """
@@ -126,6 +129,11 @@ def retry_after(seconds: float) -> dict[str, str]:
 def is_generation(method: str, path: str) -> bool:
     """Whether a request asks for work of the model."""
     return method == "POST" and path.startswith("/v1/")
+
+
+def is_limited(method: str, path: str) -> bool:
+    """Whether a request counts under the limits: it asks for work of the model, or of its tokenizer."""
+    return is_generation(method, path) or (method == "POST" and path in TOKEN_PATHS)
 
 
 def header_of(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str | None:

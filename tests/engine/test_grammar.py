@@ -7,7 +7,10 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
+from llguidance import LLParserLimits
 
+from lamps_jax.engine import grammar
+from lamps_jax.engine.control import ConstraintFailed
 from lamps_jax.engine.grammar import MAX_COMPILED, MAX_GRAMMAR_CHARS, Grammars, Matcher
 from lamps_jax.sched.request import Constraint
 from lamps_jax.tools.calculator import CALCULATOR
@@ -161,10 +164,55 @@ def test_a_forced_call_keeps_to_the_lengths_of_its_argument() -> None:
         assert 30 <= len(INLINE.parse_arguments(tool, call)["text"]) <= 32
 
 
-def test_a_grammar_that_has_failed_once_is_compiled_anew() -> None:
-    ours, constraint = grammars(), Constraint("lark", 'start: "ab"')
-    failing = ours.start(constraint)
-    with pytest.raises(RuntimeError):
-        failing.accept(TOKENIZER.encode_text("z")[0])
-    assert constraint not in ours._compiled
-    assert allowed_tokens(ours.start(constraint)) == TOKENIZER.encode_text("a")
+GROWING = Constraint("regex", "(a|b)*a(a|b){12}c")
+"""Knows 8,192 ways in which the last letters may have been written, and has a state for each that it has met."""
+
+
+def write(matcher: Matcher, text: str) -> None:
+    for token_id in TOKENIZER.encode_text(text):
+        matcher.allowed()
+        matcher.accept(token_id)
+
+
+def letters(seed: int, count: int) -> str:
+    return "".join(np.random.default_rng(seed).choice(["a", "b"], count))
+
+
+def test_a_text_for_which_a_grammar_grows_too_complex_is_told_what_to_ask_for_instead() -> None:
+    matcher = grammars(limits=LLParserLimits(max_lexer_states=60)).start(GROWING)
+    with pytest.raises(ConstraintFailed, match=r"response_format.*too complex.*too many states.*shorter patterns") as failed:
+        write(matcher, letters(0, 500))
+    assert "\n" not in str(failed.value)
+
+
+def test_other_texts_of_a_grammar_that_has_grown_too_complex_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grammar, "MAX_RENEWAL_S", 60.0)
+    ours, others = grammars(limits=LLParserLimits(max_lexer_states=60)), grammars()
+    greedy, begun, fresh = (ours.start(GROWING) for _ in range(3))
+    write(begun, "ab")
+    with pytest.raises(ConstraintFailed):
+        write(greedy, letters(0, 500))
+    undisturbed = others.start(GROWING)
+    write(undisturbed, "ab")
+    assert allowed_tokens(begun) == allowed_tokens(undisturbed)
+    write(begun, "abbabab")
+    write(undisturbed, "abbabab")
+    assert allowed_tokens(begun) == allowed_tokens(undisturbed)
+    assert allowed_tokens(fresh) == allowed_tokens(ours.start(GROWING)) == allowed_tokens(others.start(GROWING))
+
+
+def test_what_many_short_texts_have_taught_a_grammar_ends_none_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grammar, "MAX_RENEWAL_S", 60.0)
+    ours = grammars(limits=LLParserLimits(max_lexer_states=60))
+    for seed in range(60):
+        write(ours.start(GROWING), letters(seed, 14))
+
+
+def test_a_grammar_that_takes_long_is_not_compiled_anew_while_all_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grammar, "MAX_RENEWAL_S", -1.0)
+    ours = grammars(limits=LLParserLimits(max_lexer_states=60))
+    matcher, other = ours.start(GROWING), ours.start(GROWING)
+    for each, text in ((matcher, letters(0, 500)), (other, "a")):
+        with pytest.raises(ConstraintFailed):
+            write(each, text)
+    write(ours.start(GROWING), "a")

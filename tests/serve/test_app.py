@@ -2,14 +2,17 @@ import asyncio
 import json
 import threading
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
+from llguidance import LLParserLimits
 
 import lamps_jax
 from lamps_jax.engine.engine import Engine
+from lamps_jax.engine.grammar import Grammars
 from lamps_jax.serve.app import ServerState, create_app
 from lamps_jax.tools.tool import Tool, one_string
 from tests.fakes import ScriptedExecutor, make_engine, wait_until
@@ -354,3 +357,67 @@ def _leave_the_queue(app: FastAPI, engine: Engine, *, stream: bool) -> None:
     wait_until(lambda: engine.num_unfinished == 1, timeout_s=0.5)
     left.set()
     occupant.join()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_of_a_forced_call_that_max_tokens_cuts_off_nothing_is_shown_that_a_client_could_run(app, stream):
+    body = chat("Weather in Oslo?", tools=[WEATHER], tool_choice="required", max_tokens=18, stream=stream)
+    response = send(app, "POST", "/v1/chat/completions", json=body)
+    if stream:
+        deltas = [chunk["choices"][0]["delta"] for chunk in chunks_of(response)]
+        assert not any("tool_calls" in delta or delta.get("content") for delta in deltas)
+        assert chunks_of(response)[-1]["choices"][0]["finish_reason"] == "length"
+    else:
+        (choice,) = response.json()["choices"]
+        assert choice["finish_reason"] == "length" and response.json()["usage"]["completion_tokens"] == 18
+        assert choice["message"]["content"] == "" and "tool_calls" not in choice["message"]
+
+
+# A constraint that the text outgrows.
+
+PATTERN = {"type": "string", "pattern": "^(a|b)*a(a|b){12}c$"}
+GROWING = {"type": "json_schema", "json_schema": {"name": "letters", "schema": PATTERN}}
+
+
+class Writing(ScriptedExecutor):
+    """Wants to write letters in an order that has no period."""
+
+    def _next_token(self, context: list[int], *, ban_eos: bool) -> int:
+        place = len(context) - len('Q: Letters\nA:"')
+        letter = "ab"[Random(place).randrange(2)] if place >= 0 else '"'
+        return self._byte_token(ord(letter))
+
+
+def growing_engine() -> Engine:
+    engine = make_engine(Writing())
+    end = engine.tokenizer.vocab_size - 1
+    limits = LLParserLimits(max_lexer_states=60)
+    engine.grammars = Grammars(engine.tokenizer, vocab_size=end + 1, eos_token_ids=(end,), limits=limits)
+    return engine
+
+
+def test_a_request_whose_schema_grows_too_complex_ends_alone_and_is_told_what_to_change(start, caplog):
+    app, shown = app_on(ServerState(start(growing_engine()))), {"max_tokens": 8, "response_format": GROWING}
+
+    async def scenario() -> list[httpx.Response]:
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            bodies = [chat("Letters", response_format=GROWING), chat("Letters", **shown), chat("Letters", max_tokens=300)]
+            return await asyncio.gather(*(client.post("/v1/chat/completions", json=body) for body in bodies))
+
+    failed, short, plain = asyncio.run(scenario())
+    error = error_of(failed, 400)
+    assert error["code"] == "constraint_failed" and error["type"] == "invalid_request_error"
+    assert "response_format" in error["message"] and "shorter patterns" in error["message"]
+    assert len(short.json()["choices"][0]["message"]["content"]) == 8
+    assert plain.json()["usage"]["completion_tokens"] == 300
+    assert "Traceback" not in caplog.text
+
+
+def test_a_stream_whose_schema_grows_too_complex_ends_with_the_error(start):
+    app = app_on(ServerState(start(growing_engine())))
+    *chunks, last = chunks_of(
+        send(app, "POST", "/v1/chat/completions", json=chat("Letters", response_format=GROWING, stream=True))
+    )
+    assert last["error"]["code"] == "constraint_failed" and last["error"]["type"] == "invalid_request_error"
+    assert len("".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks)) > 8

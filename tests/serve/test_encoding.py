@@ -8,7 +8,7 @@ import pytest
 
 from lamps_jax.serve.app import create_app
 from lamps_jax.serve.bodies.message import Message
-from lamps_jax.serve.encoding import LONG_CHARS, Encoder, length_of
+from lamps_jax.serve.encoding import LONG_CHARS, Encoder, as_json, length_of
 from lamps_jax.serve.state import ServerState
 from tests.fakes import make_engine
 from tests.serve.fed_engine import FedEngine, play
@@ -89,3 +89,8 @@ def test_long_texts_hold_up_no_short_ones_and_use_no_tokenizer_of_theirs():
         assert others[0].encode_prompt("Hello") == used.encode_prompt("Hello")
 
     asyncio.run(run())
+
+
+def test_an_answer_that_is_made_piece_by_piece_is_the_json_that_others_make():
+    content = {"count": 2, "tokens": list(range(1000)), "token_strs": ["é", '"'], "none": None}
+    assert json.loads(as_json(content)) == content and as_json({"prompt": "né"}) == '{"prompt":"né"}'

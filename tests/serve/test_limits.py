@@ -135,3 +135,69 @@ def test_a_long_head_is_refused_by_the_real_server(start):
         answer = connection.recv(4096)
         assert answer == b"" or b" 400 " in answer or b" 431 " in answer
         connection.close()
+
+
+def test_requests_for_tokens_count_under_the_limits_of_their_key(start):
+    keys = ("sk-the-first-key", "sk-the-second-key")
+    app = create_app(state_with(start, requests_per_minute=2.0, api_keys=keys), model_name="toy")
+
+    def ask(path: str, body: dict[str, Any], key: str) -> httpx.Response:
+        return send(app, "POST", path, json=body, headers={"Authorization": f"Bearer {key}"})
+
+    assert ask("/tokenize", {"prompt": "a"}, keys[0]).status_code == 200
+    assert ask("/detokenize", {"tokens": [1]}, keys[0]).status_code == 200
+    assert error_of(ask("/tokenize", {"prompt": "a"}, keys[0]), 429)["code"] == "rate_limit_exceeded"
+    assert error_of(ask(PATH, chat("Hello"), keys[0]), 429)["code"] == "rate_limit_exceeded"
+    assert ask("/detokenize", {"tokens": [1]}, keys[1]).status_code == 200
+
+
+def test_requests_for_tokens_wait_in_no_queue(start):
+    state = state_with(start, make_engine(ScriptedExecutor(step_s=0.003), max_num_seqs=1), max_queue_len=0)
+    with serving(create_app(state, model_name="toy")) as port, connect(port) as busy:
+        busy.sendall(request_bytes(PATH, chat("Count")))
+        wait_until(lambda: bool(state.traffic.under_way))
+        assert httpx.post(f"http://127.0.0.1:{port}/tokenize", json={"prompt": "a"}).status_code == 200
+
+
+def test_requests_for_tokens_have_a_deadline(start, monkeypatch):
+    go_on = threading.Event()
+    state = state_with(start, request_timeout_s=0.2)
+    app = create_app(state, model_name="toy")
+    assert state.async_engine is not None
+    monkeypatch.setattr(state.async_engine.tokenizer, "encode_prompt", lambda text: [int(go_on.wait(10.0))])
+
+    async def scenario() -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+            response = await client.post("/tokenize", json={"prompt": "a"})
+            go_on.set()
+            return response
+
+    assert error_of(asyncio.run(scenario()), 504)["code"] == "deadline_exceeded"
+    assert not state.traffic.under_way
+
+
+def test_what_one_request_may_ask_for_is_bounded_by_the_operator(start):
+    app = create_app(state_with(start, max_priority=3, max_n=2), model_name="toy")
+    for path, body in ((PATH, chat("Hello")), ("/v1/completions", {"prompt": "a", "max_tokens": 1})):
+        assert send(app, "POST", path, json={**body, "priority": 3, "n": 2}).status_code == 200
+        hints = {"nvext": {"agent_hints": {"priority": 4}}}
+        for wrong, name, says in (
+            ({"priority": 4}, "priority", "priority may be at most 3"),
+            (hints, "priority", "priority may be at most 3"),
+            ({"n": 3}, "n", "n may be at most 2"),
+        ):
+            error = error_of(send(app, "POST", path, json={**body, **wrong}), 400)
+            assert error["param"] == name and says in error["message"] and f"--max-{name}" in error["message"]
+
+
+def test_no_tenant_goes_before_another_unless_the_operator_lets_it(start, tmp_path):
+    def status(*lines: str, **options: Any) -> int:
+        keys = tmp_path / "keys"
+        keys.write_text("\n".join(lines))
+        app = create_app(state_with(start, api_key_file=keys, **options), model_name="toy")
+        headers = {"Authorization": f"Bearer {lines[0].partition(':')[2]}"}
+        return send(app, "POST", PATH, json={**chat("Hello"), "priority": 1}, headers=headers).status_code
+
+    assert status("one:sk-the-first-key") == status("one:sk-the-first-key", "one:sk-the-second-key") == 200
+    assert status("one:sk-the-first-key", "two:sk-the-second-key") == 400
+    assert status("one:sk-the-first-key", "two:sk-the-second-key", max_priority=100) == 200

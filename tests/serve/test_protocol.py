@@ -1,10 +1,14 @@
+import asyncio
 import json
+import threading
 from typing import Any
 
 import pytest
+from fastapi import Request
 
+from lamps_jax.serve import protocol
 from lamps_jax.serve.bodies.completion import CompletionBody
-from lamps_jax.serve.protocol import MAX_BODY_BYTES, RequestError, parse_body
+from lamps_jax.serve.protocol import LARGE_BODY_BYTES, MAX_BODY_BYTES, MAX_PARTS, RequestError, parse_body
 
 
 def completion(**fields: Any) -> CompletionBody:
@@ -101,3 +105,40 @@ def test_a_wrong_value_is_shown_unless_it_is_long():
 )
 def test_of_many_wrong_values_only_the_first_is_looked_for(body):
     assert len(refusal(body).message) < 500
+
+
+def names(count: int) -> bytes:
+    return b'{"prompt": "a"' + b"".join(b', "k%d": 1' % number for number in range(count)) + b"}"
+
+
+def test_a_body_of_more_parts_than_any_request_needs_is_refused_before_they_are_built():
+    for parts in (names(MAX_PARTS), b'{"prompt": [' + b"[]," * MAX_PARTS + b"[]]}", b'{"x": [' + b"{}," * MAX_PARTS + b"{}]}"):
+        error = refusal(parts)
+        assert error.status == 413 and f"more than {MAX_PARTS} names" in error.message
+    assert parse_body(CompletionBody, names(1000)).prompt == "a"
+
+
+@pytest.mark.parametrize("text", ['{"a": [1]}, ', "::::[[[{{{", '\\": {"'])
+def test_what_stands_in_a_text_is_no_part(text):
+    said = text * (MAX_PARTS // 2)
+    assert completion(prompt=said).prompt == said
+
+
+def test_a_large_body_is_parsed_off_the_event_loop_and_a_small_one_on_it(monkeypatch):
+    threads = list[bool]()
+
+    def parse(kind: Any, body: bytes) -> Any:
+        threads.append(threading.current_thread() is threading.main_thread())
+        return parse_body(kind, body)
+
+    async def take(body: bytes) -> CompletionBody:
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        return await protocol.take_body(CompletionBody, Request({"type": "http", "headers": []}, receive))
+
+    monkeypatch.setattr(protocol, "parse_body", parse)
+    for size in (10, LARGE_BODY_BYTES):
+        taken = asyncio.run(take(json.dumps({"prompt": "a" * size}).encode()))
+        assert taken.prompt == "a" * size
+    assert threads == [True, False]

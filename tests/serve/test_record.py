@@ -241,16 +241,21 @@ from pathlib import Path
 from lamps_jax.serve.record import LineFile, RecordConfig, Recorder
 from tests.fakes import make_tokenizer
 from tests.serve.test_record import finished
+class Telling(LineFile):
+    has_written = False
+    def append(self, line):
+        super().append(line)
+        if not self.has_written:
+            print("written", flush=True)
+            self.has_written = True
 path, num_tokens, max_bytes = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 config = RecordConfig(path, with_prompts=True, max_bytes=max_bytes, max_files=1000)
-recorder = Recorder(LineFile(config), tokenizer=make_tokenizer())
+recorder = Recorder(Telling(config), tokenizer=make_tokenizer())
 number = 0
 while True:
     if recorder._queue.qsize() < 100:
         recorder.take([7, 8], finished(number, num_tokens))
         number += 1
-        if number == 1:
-            print("begun", flush=True)
 """
 
 
@@ -264,10 +269,10 @@ def test_a_killed_process_leaves_whole_lines_in_order_but_perhaps_for_the_last(
         arguments = [sys.executable, "-c", KILLED, str(path), str(num_tokens), str(max_bytes)]
         with subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
-            process.stdout.readline()
+            assert process.stdout.readline() == b"written\n"  # so that there is a line of this round, however slow the machine is
             time.sleep(0.4 + 0.033 * round_)
             process.send_signal(signal.SIGKILL)
-        paths = sorted(tmp_path.iterdir(), key=lambda path: -int(path.suffix[1:] or 0))
+        paths = oldest_first(tmp_path)
         assert all(path.read_bytes().endswith(b"\n") for path in paths[:-1])
         records = records_in(*paths)  # but for what stands behind the last newline
         assert len(records) > before
@@ -276,7 +281,11 @@ def test_a_killed_process_leaves_whole_lines_in_order_but_perhaps_for_the_last(
         assert [int(number) for _, number in last_run] == list(range(len(last_run)))
         assert all(each["segments"][0]["num_tokens"] == num_tokens for each in records)
     lines(path, 1)
-    assert len(records_in(*paths)) == before + 1
+    assert len(records_in(*oldest_first(tmp_path))) == before + 1  # who was killed while making room has left no such file
+
+
+def oldest_first(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir(), key=lambda path: -int(path.suffix[1:] or 0))
 
 
 def test_a_request_that_finds_too_many_waiting_is_dropped_counted_and_told_of(

@@ -1,10 +1,14 @@
+import io
 import json
+import logging
+import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -13,12 +17,14 @@ from lamps_jax.config import EngineConfig
 from lamps_jax.engine.history_file import HistoryFile
 from lamps_jax.models.weights import CheckpointError
 from lamps_jax.serve import run
+from lamps_jax.serve.logs import JsonFormatter
 from lamps_jax.serve.record import RecordConfig
+from lamps_jax.serve.server_config import ServerConfig
 from tests.fakes import make_engine, wait_until
 
 
-def serve(port: int = 0) -> None:
-    run.serve(Path("nowhere"), EngineConfig(), (), model_name="toy", host="127.0.0.1", port=port)
+def serve(port: int = 0, **options: Any) -> None:
+    run.serve(Path("nowhere"), EngineConfig(), (), model_name="toy", host="127.0.0.1", port=port, **options)
 
 
 def free_port() -> int:
@@ -34,6 +40,23 @@ def test_a_model_that_cannot_be_loaded_ends_the_server_with_its_error():
 def test_a_port_in_use_is_named():
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="choose another host or port"):
         serve(taken.getsockname()[1])
+
+
+@pytest.mark.parametrize("level", ["info", "warning", "error"])
+def test_whatever_is_logged_the_address_is_told_in_the_form_of_the_log(level: str):
+    written = io.StringIO()
+    handler = logging.StreamHandler(written)
+    handler.setFormatter(JsonFormatter())
+    logging.getLogger().addHandler(handler)
+    try:
+        with pytest.raises(CheckpointError):
+            serve(server=ServerConfig(log_level=level))
+    finally:
+        logging.getLogger().removeHandler(handler)
+        logging.getLogger("lamps_jax").setLevel(logging.NOTSET)
+    told = [json.loads(line)["message"] for line in written.getvalue().splitlines()]
+    (announced,) = [message for message in told if "http://" in message]
+    assert re.search(r"http://127\.0\.0\.1:[1-9]\d+/health", announced)
 
 
 def test_the_port_answers_while_the_model_loads_and_a_signal_ends_it(monkeypatch, caplog):

@@ -88,6 +88,12 @@ class SessionBody(Body):
             refuse(f"kv_keep_s.min must be at most kv_keep_s.max, got {low} and {high}", "kv_keep_s")
         self.hints()
 
+    @property
+    def asked_priority(self) -> int:
+        """The priority, under whichever of its names; 0 without one."""
+        agent = (self.nvext and self.nvext.agent_hints) or AgentHints()
+        return (agent.priority if self.priority is None else self.priority) or 0
+
     def hints(self) -> tuple[PredictedSegment, ...]:
         """What the client says that the request will do.
 
@@ -112,7 +118,6 @@ class SessionBody(Body):
             more: Options that other fields tell.
         """
         agent = (self.nvext and self.nvext.agent_hints) or AgentHints()
-        priority = agent.priority if self.priority is None else self.priority
         salt = _within(tenant, self.cache_salt or "") if tenant else self.cache_salt or ""
         session = self.session_id or session_id or ""
         return RequestOptions(
@@ -122,7 +127,7 @@ class SessionBody(Body):
             expected_output_tokens=agent.osl if self.expected_output_tokens is None else self.expected_output_tokens,
             expected_call_s=self.tool_durations or {},
             keep_s=self._keep_s,
-            priority=priority or 0,
+            priority=self.asked_priority,
             ends_program=bool(self.end_of_session),
             **more,
         )

@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 from lamps_jax.serve.bodies.chat import Messages, Tools
-from lamps_jax.serve.protocol import MAX_BODY_BYTES, Body, at_most, refuse
+from lamps_jax.serve.protocol import Body, at_most, refuse
+
+MAX_TOKENS = 2**20
+"""Most tokens of which the text is told at once."""
 
 
 class TokenizeBody(Body):
@@ -34,4 +37,4 @@ class TokenizeBody(Body):
 class DetokenizeBody(Body):
     """Tokens of which the text is wanted."""
 
-    tokens: Annotated[list[int], at_most(MAX_BODY_BYTES)]
+    tokens: Annotated[list[int], at_most(MAX_TOKENS)]
