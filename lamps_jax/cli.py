@@ -46,6 +46,7 @@ from lamps_jax.options import (
     PrefixCacheOption,
     PreserveLimitOption,
     ProcessIdOption,
+    ProgramLimitOption,
     QuantizeOption,
     RankPreemptionOption,
     RankRefreshOption,
@@ -221,6 +222,7 @@ def serve(
     aging_s: AgingSecondsOption = None,
     call_costs: CallCostsOption = None,
     demotion: DemotionOption = None,
+    program_limit: ProgramLimitOption = None,
     predictor: PredictorOption = "auto",
     history: HistoryOption = None,
     record: RecordOption = None,
@@ -289,7 +291,7 @@ def serve(
         admission=admission, starvation_threshold=starvation_threshold, starvation_scope=starvation_scope,
         rank_refresh_steps=rank_refresh_steps, rank_preemption=rank_preemption, apply_handling=apply_handling,
         lookahead=lookahead, call_duration=call_duration,
-        aging=aging, aging_s=aging_s, call_costs=call_costs, demotion=demotion,
+        aging=aging, aging_s=aging_s, call_costs=call_costs, demotion=demotion, program_limit=program_limit,
     )  # fmt: skip
     config = EngineConfig(
         scheduler,

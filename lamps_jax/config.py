@@ -8,10 +8,11 @@ CHOICES = {
     "admission": ("whole-context", "next-chunk", "predicted-peak", None),
     "starvation_scope": ("waiting", "started", None),
     "apply_handling": ("at-call", "lazily", None),
-    "lookahead": ("next-call", "program", None),
+    "lookahead": ("next-call", "program", "gittins", None),
     "call_duration": ("expected", "elapsed"),
     "call_costs": ("marginal", None),
     "demotion": ("on-demand", None),
+    "program_limit": ("aimd", None),
 }
 """What options of the scheduler that are words may be."""
 
@@ -46,7 +47,9 @@ class SchedulerConfig:
         rank_preemption: Whether a waiting request of better rank takes the place of a running one. None leaves it to the policy.
         apply_handling: When a handling chosen ahead takes effect: "at-call", or "lazily", in the steps after it, and not on the
             request that wastes most, which gives way when memory is wanted. None leaves it to the policy.
-        lookahead: What a rank foresees: up to the return of the "next-call", or the whole "program". None: as the policy says.
+        lookahead: What a rank foresees: up to the return of the "next-call"; the whole "program", if it is as long as is
+            likeliest; or how likely it is to end at each of its calls, of which the "gittins" index is made. None: as the policy
+            says.
         call_duration: What is taken for the time that a running call still needs: what it is "expected" to, or as much as has
             "elapsed".
         aging: Ranks are divided by (1 + age / `aging_s`) ** `aging`, in place of the starvation threshold; 0 for not. None leaves
@@ -54,6 +57,8 @@ class SchedulerConfig:
         aging_s: Seconds. None leaves it to the policy.
         call_costs: "marginal" weighs what each handling of a call adds to steps that are taken anyway. None leaves it to the
             policy.
+        program_limit: "aimd" bounds the requests that are under way, fewer when tokens come to be computed again and more when
+            not: `sched.program_limit`. None for no such bound.
         demotion: "on-demand" gives up blocks of calls only when somebody waits for memory. None leaves it to the policy.
     """
 
@@ -74,12 +79,13 @@ class SchedulerConfig:
     rank_refresh_steps: int = 16
     rank_preemption: bool | None = None
     apply_handling: Literal["at-call", "lazily"] | None = None
-    lookahead: Literal["next-call", "program"] | None = None
+    lookahead: Literal["next-call", "program", "gittins"] | None = None
     call_duration: Literal["expected", "elapsed"] = "elapsed"
     aging: float | None = None
     aging_s: float | None = None
     call_costs: Literal["marginal"] | None = None
     demotion: Literal["on-demand"] | None = None
+    program_limit: Literal["aimd"] | None = None
 
     def __post_init__(self) -> None:
         for name in ("token_budget", "max_chunk_tokens", "max_num_seqs", "max_model_len"):

@@ -151,8 +151,11 @@ ApplyHandlingOption = Annotated[
     ),
 ]
 LookaheadOption = Annotated[
-    Literal["next-call", "program"] | None,
-    typer.Option(help="How far ranks foresee: 'next-call' or 'program'; by default as the policy has it."),
+    Literal["next-call", "program", "gittins"] | None,
+    typer.Option(
+        help="How far ranks foresee: the 'next-call', the whole 'program', or where it may end ('gittins'); by default as the "
+        "policy has it."
+    ),
 ]
 CallDurationOption = Annotated[
     Literal["expected", "elapsed"],
@@ -181,6 +184,10 @@ DemotionOption = Annotated[
     typer.Option(
         help="'on-demand' gives up what calls hold on the device only once a request waits; by default as the policy has it."
     ),
+]
+ProgramLimitOption = Annotated[
+    Literal["aimd"] | None,
+    typer.Option(help="'aimd' lets fewer requests be under way, calls included, the more has to be computed again."),
 ]
 
 

@@ -10,6 +10,12 @@ from lamps_jax.sched.segments import PredictedSegment
 DEFAULT_TOKENS = 128
 """Output of a request of which nothing is known."""
 
+MAX_SEGMENTS = 16
+"""Most segments that are foreseen of a request whose type never seems to end."""
+
+UNLIKELY = 0.01
+"""What is less likely is not foreseen."""
+
 
 class SeenSegment(NamedTuple):
     """A segment of a request that is over; a call of it has returned.
@@ -99,8 +105,8 @@ class _Segments:
 class HistoryPredictor:
     """Predicts that a request does what those of its type did at the same point, on the average: learned while it serves.
 
-    A segment is predicted to end in a call if most did. What was never seen is taken from requests of all types, and else
-    from nothing: `default_tokens` of output and no call.
+    How likely a segment is to end in a call is the share of those that did. What was never seen is taken from requests of all
+    types, and else from nothing: `default_tokens` of output and no call.
 
     Args:
         memory: Requests over which means are taken, about.
@@ -113,17 +119,22 @@ class HistoryPredictor:
         self._seen: dict[tuple[str | None, int], _Segments] = {}
 
     def predict(self, request: Request) -> tuple[PredictedSegment, ...]:
-        """One segment if it is predicted to end the request, else two."""
-        first = self._at(request.request_type, request.num_calls)
-        if first is None:
+        """Segments as long as one more is likelier than `UNLIKELY`, `MAX_SEGMENTS` of them at most."""
+        at = self._at(request.request_type, request.num_calls)
+        if at is None:
             return (PredictedSegment(self._bounded(request, self._default_tokens)),)
-        output = self._bounded(request, first.output_tokens.value)
-        if first.calls.value < 0.5:
-            return (PredictedSegment(output),)
-        after = self._at(request.request_type, request.num_calls + 1)
-        output_after = 1.0 if after is None else after.output_tokens.value
-        call = PredictedSegment(output, first.duration_s.value, first.returned_tokens.value)
-        return call, PredictedSegment(output_after)
+        segments, reached, output = list[PredictedSegment](), 1.0, self._bounded(request, at.output_tokens.value)
+        for position in range(request.num_calls + 1, request.num_calls + MAX_SEGMENTS):
+            share = at.calls.value
+            reached *= share
+            if reached < UNLIKELY or not at.duration_s.count:
+                break
+            segments.append(PredictedSegment(output, at.duration_s.value, at.returned_tokens.value, call_share=share))
+            after = self._at(request.request_type, position)
+            if after is None:
+                return *segments, PredictedSegment(1.0)
+            at, output = after, after.output_tokens.value
+        return *segments, PredictedSegment(output)
 
     def observe(self, request: Request, segment: SeenSegment) -> None:
         """Takes in a segment, for the request's type and for all."""

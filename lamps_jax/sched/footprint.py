@@ -64,3 +64,15 @@ class Footprint(NamedTuple):
             self.num_steps + later.num_steps,
             self.recompute_s + later.recompute_s,
         )
+
+    def times(self, weight: float) -> "Footprint":
+        """What is expected of a stretch with that probability, or for that many; the top of the curve stays."""
+        return Footprint(
+            self.token_s * weight,
+            self.duration_s * weight,
+            self.peak_tokens,
+            self.imposed_token_s * weight,
+            self.token_steps * weight,
+            self.num_steps * weight,
+            self.recompute_s * weight,
+        )

@@ -1,7 +1,7 @@
 """What requests are going to do, and what follows for them: their rank, and the handling of their calls."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from lamps_jax.config import SchedulerConfig
@@ -9,7 +9,7 @@ from lamps_jax.sched.admission import predicted_peak_fits
 from lamps_jax.sched.call_history import CallHistory
 from lamps_jax.sched.estimates import Predictor, SeenSegment
 from lamps_jax.sched.handling import Call, Choice, Decides, recompute_terms
-from lamps_jax.sched.memory_over_time import Progress, remaining_footprint, until_next_return
+from lamps_jax.sched.memory_over_time import Progress, gittins_footprint, likeliest, remaining_footprint, until_next_return
 from lamps_jax.sched.policy import System
 from lamps_jax.sched.rank import aged
 from lamps_jax.sched.request import Handling, Request
@@ -18,6 +18,15 @@ from lamps_jax.sched.surroundings import Surroundings
 
 RESUMES, PROMOTED, IN_TURN = 0, 1, 2
 """First component of a rank."""
+
+Foreseen = Callable[[tuple[PredictedSegment, ...]], tuple[PredictedSegment, ...]]
+
+FORESEEN: dict[str, Foreseen] = {
+    "next-call": lambda segments: until_next_return(likeliest(segments)),
+    "program": likeliest,
+    "gittins": lambda segments: segments,
+}
+"""What is taken in of a prediction, by how far a system looks ahead."""
 
 
 def asks_predictor(system: System, config: SchedulerConfig) -> bool:
@@ -37,7 +46,8 @@ class Forecaster:
     def __init__(self, system: System, config: SchedulerConfig, predictor: Predictor, call_history: CallHistory):
         self._system, self._predictor, self._call_history = system, predictor, call_history
         self._predicts = asks_predictor(system, config)
-        self._whole_program = system.looks_ahead == "program"
+        self._footprint = gittins_footprint if system.looks_ahead == "gittins" else remaining_footprint
+        self._foreseen = FORESEEN[system.looks_ahead]
 
     def predict(self, request: Request, around: Surroundings) -> None:
         """Takes in what is predicted of a request that arrives or returns, and chooses the handling of its calls."""
@@ -46,7 +56,7 @@ class Forecaster:
         estimate = self._predictor.predict(request)
         if request.expected_output_tokens is not None and not request.num_calls:
             estimate = (replace(estimate[0], output_tokens=request.expected_output_tokens), *estimate[1:])
-        request.estimate = estimate if self._whole_program else until_next_return(estimate)
+        request.estimate = self._foreseen(estimate)
         if self._system.decides in (Decides.AHEAD, Decides.ON_DEMAND):
             self._choose_ahead(request, around)
 
@@ -55,8 +65,8 @@ class Forecaster:
         if self._system.predicts:
             first, *rest = request.estimate
             left = max(0.0, first.output_tokens - request.num_segment_tokens)
-            segments = (PredictedSegment(left, first.api_duration_s, first.returned_tokens, first.handling), *rest)
-            request.footprint = remaining_footprint(around.pace, progress_of(request, around.block_size), segments)
+            segments = (replace(first, output_tokens=left), *rest)
+            request.footprint = self._footprint(around.pace, progress_of(request, around.block_size), segments)
         return self.rank_again(request, around)
 
     def rank_again(self, request: Request, around: Surroundings) -> tuple[float, ...]:
@@ -140,9 +150,7 @@ class Forecaster:
                 choice = self._system.handling(request, Call(context, segment.api_duration_s), around)
                 if not chosen:
                     request.waste_token_s = choice.waste_token_s
-                segment = PredictedSegment(
-                    segment.output_tokens, segment.api_duration_s, segment.returned_tokens, choice.handling
-                )
+                segment = replace(segment, handling=choice.handling)
             context += segment.returned_tokens
             chosen.append(segment)
         request.estimate = tuple(chosen)

@@ -17,7 +17,7 @@ foreseen.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from lamps_jax.sched.cost_model import CostModel
@@ -97,30 +97,44 @@ def remaining_footprint(pace: Pace, progress: Progress, segments: Sequence[Predi
 
     Source: LAMPS, Figure 3, read as the module says.
     """
-    _check_order(progress, segments)
-    context, device, host = progress.context_tokens, progress.computed_tokens, progress.host_tokens
-    elapsed_s, once_computed = progress.call_elapsed_s, progress.once_computed_tokens
     total = Footprint()
-    for segment in segments:
-        if elapsed_s is None:
-            total = total.then(_resumption(pace, context, device, host, once_computed))
-            total = total.then(decode_footprint(pace, context, segment.output_tokens))
-            context += segment.output_tokens
-            device, host = context, 0.0
-        if segment.api_duration_s is None:
-            break
-        left_s = max(segment.api_duration_s - (elapsed_s or 0.0), 0.0)
-        total = total.then(call_footprint(pace, device, segment.handling, left_s))
-        elapsed_s = None
-        if segment.handling is Handling.SWAP:
-            device, host = 0.0, device + host
-        elif segment.handling is Handling.DISCARD:
-            device, host = 0.0, 0.0
-        once_computed = context
-        context += segment.returned_tokens
-    else:
-        total = total.then(_resumption(pace, context, device, host, once_computed))
+    for stretch, call in _stretches(pace, progress, segments):
+        total = total.then(stretch).then(call)
     return total
+
+
+def gittins_footprint(pace: Pace, progress: Progress, segments: Sequence[PredictedSegment]) -> Footprint:
+    """What a request is expected to take for each chance that it ends: the least of that over how far one looks ahead.
+
+    With segments that may or may not end in a call, E_k what is expected to be taken up to the end of the k-th, and P_k how
+    likely the request is to end by then: E_k / P_k for the k that makes its memory over time least. Where all is certain that is
+    `remaining_footprint`. A request that is likely to end soon is cheap, though it may turn out to be long.
+
+    Raises:
+        ValueError: As `remaining_footprint`.
+
+    Source: the Gittins index (Gittins, 1979; Aalto, Ayesta and Righter, 2009, for queues), with the ends of segments for stages
+    and memory over time for cost.
+    """
+    expected, best = Footprint(), Footprint()
+    reached, ended = 1.0, 0.0
+    for segment, (stretch, call) in zip(segments, _stretches(pace, progress, segments), strict=False):
+        calls = 0.0 if segment.api_duration_s is None else segment.call_share
+        expected = expected.then(stretch.times(reached))
+        ended += reached * (1.0 - calls)
+        if ended > 0.0 and (not best.num_steps or expected.charged_token_s / ended < best.charged_token_s):
+            best = expected.times(1.0 / ended)
+        reached *= calls
+        expected = expected.then(call.times(reached))
+    return best if best.num_steps else expected
+
+
+def likeliest(segments: Sequence[PredictedSegment]) -> tuple[PredictedSegment, ...]:
+    """The segments up to the first that is likelier to end the request than to call: what there is if all goes as expected."""
+    for at, segment in enumerate(segments):
+        if segment.call_share < 0.5:
+            return (*segments[:at], replace(segment, api_duration_s=None, returned_tokens=0, call_share=1.0))
+    return tuple(segments)
 
 
 def until_next_return(segments: Sequence[PredictedSegment]) -> tuple[PredictedSegment, ...]:
@@ -153,6 +167,33 @@ def call_footprint(pace: Pace, device_tokens: float, handling: Handling, left_s:
         return Footprint(0.0, left_s, 0.0)
     copy_s = _copy_s(pace, device_tokens)
     return Footprint(device_tokens * copy_s / 2, max(left_s, copy_s), device_tokens)
+
+
+def _stretches(pace: Pace, progress: Progress, segments: Sequence[PredictedSegment]) -> Iterator[tuple[Footprint, Footprint]]:
+    """Of each segment what its output takes, and what its call does; behind a last call, what the return takes."""
+    _check_order(progress, segments)
+    context, device, host = progress.context_tokens, progress.computed_tokens, progress.host_tokens
+    elapsed_s, once_computed = progress.call_elapsed_s, progress.once_computed_tokens
+    for segment in segments:
+        stretch = Footprint()
+        if elapsed_s is None:
+            stretch = _resumption(pace, context, device, host, once_computed)
+            stretch = stretch.then(decode_footprint(pace, context, segment.output_tokens))
+            context += segment.output_tokens
+            device, host = context, 0.0
+        if segment.api_duration_s is None:
+            yield stretch, Footprint()
+            return
+        left_s = max(segment.api_duration_s - (elapsed_s or 0.0), 0.0)
+        yield stretch, call_footprint(pace, device, segment.handling, left_s)
+        elapsed_s = None
+        if segment.handling is Handling.SWAP:
+            device, host = 0.0, device + host
+        elif segment.handling is Handling.DISCARD:
+            device, host = 0.0, 0.0
+        once_computed = context
+        context += segment.returned_tokens
+    yield _resumption(pace, context, device, host, once_computed), Footprint()
 
 
 def _resumption(pace: Pace, context: float, device: float, host: float, once_computed: float) -> Footprint:

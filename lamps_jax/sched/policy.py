@@ -35,7 +35,7 @@ class System:
         preempts: Whether a waiting request takes the place of a running one of worse rank.
         resumes_first: Whether a request that has blocks on the device when its call returns goes ahead of those that wait.
         lazily: Whether a handling chosen ahead takes effect in the steps after the call, and not on the one that wastes most.
-        looks_ahead: How far a rank foresees: "next-call" or "program".
+        looks_ahead: How far a rank foresees: "next-call", "program" or "gittins"; see `SchedulerConfig`.
         starvation_scope: Whose steps of waiting count; see `SchedulerConfig`.
         aging: Exponent of the age by which a rank is divided, so that nobody starves: `rank.aged`. 0 for ranks as they are, and a
             guard against starvation beside them.
@@ -177,7 +177,7 @@ SYSTEMS: dict[str, System] = {
         predicts=True,
         drifts=True,
         resumes_first=True,
-        looks_ahead="program",
+        looks_ahead="gittins",
         aging=2.0,
         aging_s=200.0,
     ),

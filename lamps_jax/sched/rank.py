@@ -44,9 +44,10 @@ def by_memory_over_time(request: Request, around: Surroundings) -> tuple[float, 
 def aged(rank: tuple[float, ...], age_s: float, aging: float, aging_s: float) -> tuple[float, ...]:
     """A rank whose first component is a cost, divided by (1 + age / `aging_s`) ** `aging`.
 
-    Source: the generalised c-mu rule (van Mieghem, 1995; Mandelbaum and Stolyar, 2004): where a delay of t costs C(t), serving the
-    largest C'(t) / cost next is optimal in heavy traffic; here C'(t) = (1 + t / `aging_s`) ** `aging`. Without aging that is the
-    cheapest first, which lets costly requests starve; with a large one it is first come, first served.
+    Without aging the cheapest is first, which lets costly requests starve; with a large one it is first come, first served.
+
+    Source: the generalised c-mu rule (van Mieghem, 1995; Mandelbaum and Stolyar, 2004): where a delay of t costs C(t), serving
+    the largest C'(t) / cost next is optimal in heavy traffic; here C'(t) = (1 + t / `aging_s`) ** `aging`.
     """
     cost, *rest = rank
     return (cost / (1.0 + age_s / aging_s) ** aging, *rest)

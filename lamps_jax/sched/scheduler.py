@@ -26,6 +26,7 @@ from lamps_jax.sched.memory import Memory
 from lamps_jax.sched.paused import PausedRequests
 from lamps_jax.sched.plan import Decode, PrefillChunk, StepPlan, StepResult
 from lamps_jax.sched.policy import System, system_of
+from lamps_jax.sched.program_limit import ProgramLimit
 from lamps_jax.sched.programs import Programs
 from lamps_jax.sched.request import FinishReason, Handling, ProgramEnd, Request, RequestState
 from lamps_jax.sched.surroundings import Surroundings, crowd_of
@@ -78,6 +79,8 @@ class Scheduler:
         self._swapper = Swapper(self.memory, self.system, config, cost_model, self._paused)
         threshold = config.starvation_threshold if self.system.guards else 0
         self._queue = WaitingQueue(starvation_threshold=threshold, started_only=self.system.starvation_scope == "started")
+        self._program_limit = ProgramLimit(config.max_num_seqs) if config.program_limit else None
+        self._under_way = set[str]()  # requests that have begun
         self._programs = Programs()
         self._client_calls = ClientCalls(self.call_history, block_size=blocks.block_size, limit_s=config.client_keep_s)
         self._giving_way = GivingWay(self.system, self.memory, self._batch, self._paused, self._client_calls, self._preempt)
@@ -365,6 +368,7 @@ class Scheduler:
     def _note_end(self, request: Request, reason: FinishReason, now: float) -> None:
         """Takes in that a request has ended."""
         request.finish_reason = reason
+        self._under_way.discard(request.request_id)
         self._programs.leave(request)
         if reason in (FinishReason.STOP, FinishReason.LENGTH, FinishReason.TOOL_CALLS):
             self._forecaster.seen(request)
@@ -444,6 +448,8 @@ class Scheduler:
     def _plan(self, prefills: list[PrefillChunk], decodes: list[Decode]) -> StepPlan:
         swap_outs, swap_ins = self.memory.copies()
         plan = StepPlan(next(self._step_ids), tuple(prefills), tuple(decodes), swap_outs, swap_ins)
+        if self._program_limit and plan:
+            self._program_limit.stepped(plan.num_tokens, self.num_recomputed_tokens)
         if plan:
             self.num_steps += 1
             self.memory.note_computed(plan.step_id, (self._requests[row.request_id] for row in (*prefills, *decodes)))
@@ -460,8 +466,9 @@ class Scheduler:
                 self.memory.fork(parent, request)
                 request.parent = None
                 self._giving_way.holding[request.request_id] = request
-            if not self._has_room(request, budget):
+            if self._is_one_too_many(request) or not self._has_room(request, budget):
                 return
+            self._under_way.add(request.request_id)
             self._queue.pop_first()
             if request.host_block_ids and not self._swapper.begin_loading(request):
                 self._giving_way.holding[request.request_id] = request
@@ -472,6 +479,13 @@ class Scheduler:
             self.memory.extend(request, request.num_computed_tokens + num_tokens)
             prefills.append(batch.chunk(request, num_tokens))
             budget -= num_tokens
+
+    def _is_one_too_many(self, request: Request) -> bool:
+        """Whether a request that has not begun must wait until others have ended; an idle device waits for nobody."""
+        limit = self._program_limit
+        if limit is None or not self._batch.running or request.request_id in self._under_way:
+            return False
+        return not limit.allows(len(self._under_way))
 
     def _is_coming(self, parent: Request, prefills: list[PrefillChunk]) -> bool:
         """Whether the prompt of a request that others wait to share is being computed, or brought back, by this plan or later."""

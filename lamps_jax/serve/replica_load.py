@@ -7,7 +7,7 @@ from dataclasses import replace
 from lamps_jax.engine.engine import Engine
 from lamps_jax.sched.estimates import Predictor
 from lamps_jax.sched.forecast import progress_of
-from lamps_jax.sched.memory_over_time import Pace, remaining_footprint
+from lamps_jax.sched.memory_over_time import Pace, likeliest, remaining_footprint
 from lamps_jax.sched.request import Request, RequestState
 from lamps_jax.sched.scheduler import TOKENS_ALONE
 from lamps_jax.sched.segments import PredictedSegment
@@ -43,7 +43,7 @@ def load_of(engine: Engine, *, clock: Callable[[], float] = time.time) -> Replic
 
 def _left_of(request: Request, predictor: Predictor) -> tuple[PredictedSegment, ...]:
     """What a request is still to do; one that is in a call has at least that call, and one whose reply has ended no more."""
-    first, *rest = request.estimate or predictor.predict(request)
+    first, *rest = likeliest(request.estimate or predictor.predict(request))
     if request.state is RequestState.IN_API_CALL:
         expected = request.expected_return_s
         call_s = first.api_duration_s or 0.0 if expected is None else max(0.0, expected - request.paused_s)

@@ -252,6 +252,10 @@ class Player:
         heapq.heappush(self._later, (now + turn.wait_s, next(self._tickets), index, number + 1, prompt))
 
 
+CLASS_DEVIATIONS = {"class-mean": 0.0, "class-tail": 1.0}
+"""Predictions that are made of half of the scripts, the other half of which arrive."""
+
+
 def arrivals_of(spec: RunSpec) -> Sequence[Arrival]:
     """Who arrives in a run, and when.
 
@@ -259,7 +263,7 @@ def arrivals_of(spec: RunSpec) -> Sequence[Arrival]:
         ValueError: If the workload has no arrival times, or no rate is given where one is needed.
     """
     workload = spec.workload
-    if spec.prediction == "class-mean":
+    if spec.prediction in CLASS_DEVIATIONS:
         workload = Workload(workload.name, workload.scripts[1::2] or workload.scripts, workload.times_s[1::2])
     return arrivals(
         workload,
@@ -288,8 +292,8 @@ def _tools(workload: Workload, sleep: Callable[[float], None]) -> dict[str, Tool
 
 
 def _predictor(spec: RunSpec) -> Predictor:
-    if spec.prediction == "class-mean":
-        return class_means(spec.workload.scripts[::2])
+    if spec.prediction in CLASS_DEVIATIONS:
+        return class_means(spec.workload.scripts[::2], deviations=CLASS_DEVIATIONS[spec.prediction])
     if spec.noise:
         durations, lengths = spec.noisy != "lengths", spec.noisy != "durations"
         return NoisyPredictor(spec.noise, seed=spec.seed, durations=durations, lengths=lengths)

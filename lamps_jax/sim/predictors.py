@@ -1,7 +1,9 @@
 """What the simulator lets policies know of the scripts that it runs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from random import Random
+from statistics import pstdev
 
 from lamps_jax.sched.call_history import CallHistory
 from lamps_jax.sched.estimates import HistoryPredictor, NoPredictor, Predictor, SeenSegment
@@ -127,9 +129,14 @@ class Unknown(CallHistory):
         return None
 
 
-def class_means(scripts: Sequence[Script]) -> Predictor:
-    """Predicts for each type and each position the mean of these scripts, and learns nothing more."""
-    learned = HistoryPredictor(memory=10**9)
+def class_means(scripts: Sequence[Script], *, deviations: float = 0.0) -> Predictor:
+    """Predicts for each type and each position the mean of these scripts, and learns nothing more.
+
+    Args:
+        deviations: Standard deviations of the lengths that are added to their means, so that a type of which some are long is
+            taken for long: the "tail-inflated expectation" of TIE (2026), for two moments.
+    """
+    learned, lengths = HistoryPredictor(memory=10**9), dict[tuple[str, int], list[int]]()
     for script in scripts:
         request = Request("", 0.0, [0], SamplingParams(), request_type=script.request_type)
         for turn in script.turns():
@@ -137,12 +144,19 @@ def class_means(scripts: Sequence[Script]) -> Predictor:
                 call = segment.call
                 duration_s, returned = (None, 0) if call is None else (call.duration_s, call.num_returned_tokens)
                 learned.observe(request, SeenSegment(position, segment.num_generated_tokens, duration_s, returned))
-    return _Frozen(learned)
+                lengths.setdefault((script.request_type, position), []).append(segment.num_generated_tokens)
+    return _Frozen(learned, {key: deviations * pstdev(values) for key, values in lengths.items()})
 
 
 class _Frozen:
-    def __init__(self, predictor: HistoryPredictor):
-        self.predict = predictor.predict
+    def __init__(self, predictor: HistoryPredictor, longer_tokens: Mapping[tuple[str, int], float]):
+        self._predictor, self._longer_tokens = predictor, longer_tokens
+
+    def predict(self, request: Request) -> tuple[PredictedSegment, ...]:
+        return tuple(
+            replace(segment, output_tokens=segment.output_tokens + self._longer_tokens.get((request.request_type, position), 0.0))
+            for position, segment in enumerate(self._predictor.predict(request), request.num_calls)
+        )
 
     def observe(self, request: Request, segment: SeenSegment) -> None:
         """There is nothing to learn."""

@@ -8,7 +8,7 @@ from lamps_jax.metrics import Objectives
 from lamps_jax.sim.hardware import Hardware
 from lamps_jax.sim.workload import Workload
 
-Prediction = Literal["oracle", "class-mean", "history", "none", "lengths", "served"]
+Prediction = Literal["oracle", "class-mean", "class-tail", "history", "none", "lengths", "served"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +41,9 @@ class RunSpec:
         arrivals: "poisson", "gamma" or "trace".
         cv: Of the gaps of gamma arrivals.
         burst_at_start: LAMPS's and InferCept's protocol; see `sim.arrivals`.
-        prediction: What policies know: "oracle", "class-mean" (of scripts that do not arrive), "history" (learned), "none"; where
-            the scripts have predicted lengths, "lengths" (those, and everything else that is true) or "served" (those, and
-            everything else learned, as when a trained predictor serves).
+        prediction: What policies know: "oracle", "class-mean" (of scripts that do not arrive), "class-tail" (that mean and a
+            deviation more), "history" (learned), "none"; where the scripts have predicted lengths, "lengths" (those, and
+            everything else that is true) or "served" (those, and everything else learned, as when a trained predictor serves).
         noise: Deviation of the oracle's normal errors, as a share of what is true.
         noisy: What has them.
         blocking_swaps: Whether copies hold up steps, as in the papers' equation for swapping, and do not hide behind them.

@@ -27,6 +27,7 @@ from lamps_jax.options import (
     MaxModelLenOption,
     MaxNumSeqsOption,
     ModelOption,
+    ProgramLimitOption,
     QuantizeOption,
     RankPreemptionOption,
     RankRefreshOption,
@@ -106,6 +107,7 @@ def bench(
     aging_s: AgingSecondsOption = None,
     call_costs: CallCostsOption = None,
     demotion: DemotionOption = None,
+    program_limit: ProgramLimitOption = None,
     goodput: Annotated[
         str | None,
         typer.Option(
@@ -175,6 +177,7 @@ def bench(
         "rank_refresh_steps": rank_refresh_steps, "rank_preemption": rank_preemption, "apply_handling": apply_handling,
         "lookahead": lookahead, "call_duration": call_duration,
         "aging": aging, "aging_s": aging_s, "call_costs": call_costs, "demotion": demotion,
+        "program_limit": program_limit,
     }  # fmt: skip
     config = EngineConfig(
         SchedulerConfig(**options),

@@ -16,6 +16,7 @@ from lamps_jax.options import (
     CallDurationOption,
     DemotionOption,
     LookaheadOption,
+    ProgramLimitOption,
     RankPreemptionOption,
     RankRefreshOption,
     StarvationScopeOption,
@@ -75,6 +76,7 @@ def simulate(
     aging_s: AgingSecondsOption = None,
     call_costs: CallCostsOption = None,
     demotion: DemotionOption = None,
+    program_limit: ProgramLimitOption = None,
     prefix_cache: Annotated[bool, typer.Option("--prefix-cache", help="Let blocks be found again by their content.")] = False,
     goodput: Annotated[
         str | None,
@@ -126,6 +128,7 @@ def simulate(
         "aging_s": aging_s,
         "call_costs": call_costs,
         "demotion": demotion,
+        "program_limit": program_limit,
     }
     if token_budget is not None:
         options |= {"token_budget": token_budget, "max_chunk_tokens": token_budget}

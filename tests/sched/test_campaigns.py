@@ -28,12 +28,13 @@ OPTIONS: dict[str, list[Any]] = {
     "rank_refresh_steps": [0, 1, 3],
     "rank_preemption": [True, False],
     "apply_handling": ["at-call", "lazily"],
-    "lookahead": ["next-call", "program"],
+    "lookahead": ["next-call", "program", "gittins"],
     "call_duration": ["expected", "elapsed"],
     "aging": [0.0, 1.0, 4.0],
     "aging_s": [0.1, 100.0],
     "call_costs": ["marginal"],
     "demotion": ["on-demand"],
+    "program_limit": ["aimd"],
 }
 """Any policy can be run with any of them."""
 TEXTS = [list(range(first, first + 30)) for first in (100, 100, 200)]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lamps_jax.sched.estimates import HistoryPredictor, SeenSegment
+from lamps_jax.sched.estimates import MAX_SEGMENTS, HistoryPredictor, SeenSegment
 from lamps_jax.sched.request import Request, SamplingParams
 from lamps_jax.sched.segments import PredictedSegment
 
@@ -40,8 +40,9 @@ def test_segments_far_into_a_request_are_taken_for_alike() -> None:
     predictor = HistoryPredictor(max_positions=2)
     for position in (1, 2, 9):
         predictor.observe(request_of("agent"), SeenSegment(position, 10 * position, 1.0, 0))
-    (first, _) = predictor.predict(request_of("agent", num_calls=50))
-    assert first.output_tokens == pytest.approx((10 + 20 + 90) / 3)
+    segments = predictor.predict(request_of("agent", num_calls=50))
+    assert len(segments) == MAX_SEGMENTS  # of a type that never ends, so far
+    assert [segment.output_tokens for segment in segments] == pytest.approx([(10 + 20 + 90) / 3] * MAX_SEGMENTS)
 
 
 def test_a_predictor_begins_with_what_another_has_learned() -> None:
@@ -72,3 +73,13 @@ def test_a_predictor_takes_no_nonsense_for_knowledge() -> None:
     (row, _) = predictor.remembered()
     with pytest.raises(ValueError, match="output_tokens"):
         predictor.restore([row._replace(output_tokens=float("nan"))])
+
+
+def test_how_likely_a_request_is_to_call_again_is_the_share_of_those_that_did() -> None:
+    predictor = HistoryPredictor()
+    for calls in (True, True, True, False):
+        predictor.observe(request_of("chat"), SeenSegment(0, 10, 2.0 if calls else None, 5 if calls else 0))
+    predictor.observe(request_of("chat"), SeenSegment(1, 40))
+    call, end = predictor.predict(request_of("chat"))
+    assert (call.call_share, call.api_duration_s, call.returned_tokens) == (0.75, 2.0, 5)
+    assert (end.output_tokens, end.api_duration_s) == (40, None)
