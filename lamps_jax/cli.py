@@ -197,7 +197,7 @@ def serve(
     tool_format: ToolFormatOption = "auto",
     no_tools: NoToolsOption = False,
     dtype: DtypeOption = "float32",
-    policy: PolicyOption = "preserve",
+    policy: PolicyOption = "lamps-plus",
     max_model_len: MaxModelLenOption = 1024,
     max_num_seqs: MaxNumSeqsOption = 16,
     token_budget: TokenBudgetOption = None,
