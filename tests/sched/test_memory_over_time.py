@@ -15,6 +15,8 @@ from lamps_jax.sched.memory_over_time import (
     Progress,
     call_footprint,
     decode_footprint,
+    gittins_footprint,
+    likeliest,
     prefill_footprint,
     remaining_footprint,
     until_next_return,
@@ -303,3 +305,34 @@ def test_segments_in_a_wrong_order_are_refused():
         remaining_footprint(pace, Progress(1), (end, call))
     with pytest.raises(ValueError, match=r"has run for 2\.0 s, got one without a call"):
         remaining_footprint(pace, Progress(1, call_elapsed_s=2.0), (end,))
+
+
+def test_the_gittins_index_of_what_is_certain_is_the_whole_program() -> None:
+    pace, segments = (
+        Pace(GPTJ, block_size=64),
+        (PredictedSegment(50, 2.0, 30), PredictedSegment(70, 1.0, 10), PredictedSegment(20)),
+    )
+    whole = remaining_footprint(pace, Progress(100), segments)
+    assert gittins_footprint(pace, Progress(100), segments).charged_token_s == pytest.approx(whole.charged_token_s)
+
+
+def test_the_gittins_index_is_the_least_expected_cost_for_each_chance_to_end() -> None:
+    pace = Pace(GPTJ, block_size=64)
+    for share in (0.1, 0.5, 0.9):
+        maybe = PredictedSegment(50, 2.0, 30, Handling.SWAP, share)
+        segments = (maybe, maybe, PredictedSegment(70))
+        ends_at = [
+            remaining_footprint(pace, Progress(100), (*segments[:n], replace(segments[n], api_duration_s=None))) for n in range(3)
+        ]
+        costs, reached = [footprint.charged_token_s for footprint in ends_at], [1.0, share, share**2]
+        chances = [1 - share, (1 - share) * share, share**2]
+        # The expected cost of going on to the end of segment n: of those who end before it, and of all who get there.
+        expected = [sum(chances[k] * costs[k] for k in range(n)) + reached[n] * costs[n] for n in range(3)]
+        best = min(expected[n] / sum(chances[: n + 1]) for n in range(3))
+        assert gittins_footprint(pace, Progress(100), segments).charged_token_s == pytest.approx(best)
+
+
+def test_what_is_likelier_to_end_than_to_call_is_taken_to_end_where_only_one_future_counts() -> None:
+    segments = (PredictedSegment(10, 2.0, 5, call_share=0.7), PredictedSegment(20, 2.0, 5, call_share=0.4), PredictedSegment(30))
+    assert likeliest(segments) == (segments[0], PredictedSegment(20))
+    assert likeliest(segments[2:]) == segments[2:]
