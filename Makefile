@@ -9,7 +9,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11 py
 	$(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-fast lint format reproduce reproduce-quick train-predictor train-embedded aot aot-tpu aot-cuda clean
+.PHONY: help serve test test-fast lint format reproduce reproduce-quick train-predictor train-embedded aot aot-tpu aot-cuda peers clean
 
 help:  ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -54,8 +54,11 @@ aot-tpu: $(VENV)-aot-tpu/.ready
 aot-cuda: $(VENV)-aot-cuda/.ready
 	$(VENV)-aot-cuda/bin/python -m benchmarks.aot --target a100,h200 $(ARGS)
 
+peers: $(VENV)-peers/.ready  ## Compares decode and prefill on this CPU with transformers, CTranslate2 and llama.cpp
+	$(VENV)-peers/bin/python -m benchmarks.peers $(ARGS)
+
 clean:  ## Removes the environments and caches
-	rm -rf $(VENV) $(VENV)-aot-* $(VENV)-clients $(VENV)-ray *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-aot-* $(VENV)-clients $(VENV)-peers $(VENV)-ray *.egg-info .pytest_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "lamps-jax needs Python 3.11 or newer; install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; }
@@ -82,6 +85,15 @@ $(VENV)-ray/.ready: pyproject.toml constraints.txt
 	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D) || { rm -rf $(@D); echo "python cannot make a virtual environment; on Debian: apt install python3-venv" >&2; exit 1; }
 	@echo "Installing lamps-jax, its tests and Ray into $(@D) ..."
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test,ray]"
+	@touch $@
+
+# Other engines, beside which ours is measured. llama.cpp is compiled for this machine's instructions, which takes ten minutes.
+$(VENV)-peers/.ready: benchmarks/peers/constraints.txt constraints.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "lamps-jax needs Python 3.11 or newer; install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D) || { rm -rf $(@D); echo "python cannot make a virtual environment; on Debian: apt install python3-venv" >&2; exit 1; }
+	@echo "Installing lamps-jax and its peers into $(@D); llama.cpp is compiled here, which takes ten minutes ..."
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -c benchmarks/peers/constraints.txt \
+		-e . torch ctranslate2 gguf llama-cpp-python
 	@touch $@
 
 # The clients that tests/clients runs against a server: their versions would contradict those of lamps-jax.

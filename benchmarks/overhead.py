@@ -176,7 +176,7 @@ def main() -> None:
     scheduler = SchedulerConfig(max_num_seqs=32, max_model_len=1024)
     llm = LLM(tools=(), config=EngineConfig(scheduler, compile_cache=COMPILE_CACHE))
     print(f"{'':10} {'clients':>7} {'tokens/s':>9} {'/ in process':>11} {'spread':>11} {'extra µs/token':>15}")
-    with serving([*options_of(max_num_seqs=32), "--no-tools"]) as server:
+    with serving([*options_of(policy="preserve", max_num_seqs=32), "--no-tools"]) as server:
         runs = measure(server, llm, arguments)
         if arguments.profile:
             functions = profile(server, arguments)
