@@ -10,8 +10,8 @@ CHOICES = {
     "apply_handling": ("at-call", "lazily", None),
     "lookahead": ("next-call", "program", "gittins", None),
     "call_duration": ("expected", "elapsed"),
-    "call_costs": ("marginal", None),
-    "demotion": ("on-demand", None),
+    "call_costs": ("paper", "marginal", None),
+    "demotion": ("ahead", "on-demand", None),
     "program_limit": ("aimd", None),
 }
 """What options of the scheduler that are words may be."""
@@ -55,11 +55,12 @@ class SchedulerConfig:
         aging: Ranks are divided by (1 + age / `aging_s`) ** `aging`, in place of the starvation threshold; 0 for not. None leaves
             it to the policy.
         aging_s: Seconds. None leaves it to the policy.
-        call_costs: "marginal" weighs what each handling of a call adds to steps that are taken anyway. None leaves it to the
-            policy.
+        call_costs: What is weighed to handle a call: "paper" the wastes of LAMPS, "marginal" what each handling adds to steps that
+            are taken anyway. None leaves it to the policy.
         program_limit: "aimd" bounds the requests that are under way, fewer when tokens come to be computed again and more when
             not: `sched.program_limit`. None for no such bound.
-        demotion: "on-demand" gives up blocks of calls only when somebody waits for memory. None leaves it to the policy.
+        demotion: When that is done: "ahead", before a request runs, or "on-demand", when somebody waits for memory. None leaves it
+            to the policy.
     """
 
     policy: str = "preserve"
@@ -83,8 +84,8 @@ class SchedulerConfig:
     call_duration: Literal["expected", "elapsed"] = "elapsed"
     aging: float | None = None
     aging_s: float | None = None
-    call_costs: Literal["marginal"] | None = None
-    demotion: Literal["on-demand"] | None = None
+    call_costs: Literal["paper", "marginal"] | None = None
+    demotion: Literal["ahead", "on-demand"] | None = None
     program_limit: Literal["aimd"] | None = None
 
     def __post_init__(self) -> None:

@@ -173,16 +173,17 @@ AgingSecondsOption = Annotated[
     typer.Option(metavar="SECONDS", help="Age at which --aging begins to count. By default as the policy has it."),
 ]
 CallCostsOption = Annotated[
-    Literal["marginal"] | None,
+    Literal["paper", "marginal"] | None,
     typer.Option(
-        help="'marginal' weighs what keeping, swapping and computing again add to steps that are taken anyway, for policies that "
-        "weigh it; by default as the policy has it."
+        help="What is weighed to keep, swap or discard the blocks of a call: the wastes of the 'paper', or the 'marginal' ones, of "
+        "what each adds to steps that are taken anyway. By default as the policy has it."
     ),
 ]
 DemotionOption = Annotated[
-    Literal["on-demand"] | None,
+    Literal["ahead", "on-demand"] | None,
     typer.Option(
-        help="'on-demand' gives up what calls hold on the device only once a request waits; by default as the policy has it."
+        help="When blocks of calls are given up: as chosen 'ahead', or 'on-demand', once a request waits. By default as the policy "
+        "has it."
     ),
 ]
 ProgramLimitOption = Annotated[

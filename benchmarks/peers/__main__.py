@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -110,18 +111,18 @@ def measured(ours: Worker, peer: Worker, tasks: Sequence[tuple[Any, ...]], round
 
 def print_table(runs: Sequence[dict[str, Any]]) -> None:
     """Prints what was measured."""
-    print(
-        f"{'model':6} {'type':8} {'peer':22} {'phase':8} {'batch':>5} {'context':>7} {'ours':>8} {'peer':>8} {'ratio':>6}  least-most   MB ours/peer"
-    )
+    header = f"{'model':6} {'type':8} {'peer':22} {'phase':8} {'batch':>5} {'context':>7} {'ours':>8} {'peer':>8}"
+    print(f"{header} {'ratio':>6}  least-most   MB ours/peer")
     for run in runs:
+        label = f"{run['model']:6} {run['dtype']:8} {run['peer']:22}"
         if "reason" in run:
-            print(f"{run['model']:6} {run['dtype']:8} {run['peer']:22} {run['reason'].splitlines()[0][:90]}")
+            print(f"{label} {run['reason'].splitlines()[0][:90]}")
             continue
         speedup = run["speedup"]
         print(
-            f"{run['model']:6} {run['dtype']:8} {run['peer']:22} {run['phase']:8} {run['batch']:5} {run['context_tokens']:7} "
-            f"{run['tokens_per_s']:8.1f} {run['peer_tokens_per_s']:8.1f} {speedup['median']:6.2f}  {speedup['least']:.2f}-{speedup['most']:.2f}   "
-            f"{run['peak_bytes'] / 1e6:.0f}/{run['peer_peak_bytes'] / 1e6:.0f}"
+            f"{label} {run['phase']:8} {run['batch']:5} {run['context_tokens']:7} "
+            f"{run['tokens_per_s']:8.1f} {run['peer_tokens_per_s']:8.1f} {speedup['median']:6.2f}  "
+            f"{speedup['least']:.2f}-{speedup['most']:.2f}   {run['peak_bytes'] / 1e6:.0f}/{run['peer_peak_bytes'] / 1e6:.0f}"
         )
 
 

@@ -98,9 +98,13 @@ class Transformers:
         places = torch.arange(position, position + length)
         with torch.inference_mode():
             logits = self._forward(
-                tokens, past_key_values=cache, use_cache=True, cache_position=places, position_ids=places[None].expand(len(tokens), -1),
+                tokens,
+                past_key_values=cache,
+                use_cache=True,
+                cache_position=places,
+                position_ids=places[None].expand(len(tokens), -1),
                 logits_to_keep=1,
-            ).logits  # fmt: skip
+            ).logits
             return logits[:, -1].argmax(-1, keepdim=True)
 
     def greedy(self, prompt: Sequence[int], count: int) -> list[int]:

@@ -19,6 +19,9 @@ TINYLLAMA = "a100-80gb-tinyllama-1.1b"
 VLLM_TOKEN_BUDGET = 2048
 """Of vLLM 0.2, which computes whole prompts: max(max_model_len, 2048)."""
 
+UNBOUNDED_TOKENS = 10**7
+"""Of a host that is never full."""
+
 Options = tuple[tuple[str, Any], ...]
 """Names and values, so that a case can be compared and looked up."""
 
@@ -33,6 +36,7 @@ class Case:
         record: Whether memory over time is noted, and when requests finish.
         devices: Room of the pools of several devices that are otherwise like the machine; empty for the machine itself.
         route: How those are chosen for a request; see `sim.fleet`.
+        free_swaps: Whether copies to the host take no time, and the host has room for all.
     """
 
     policy: str
@@ -50,6 +54,7 @@ class Case:
     record: bool = False
     devices: tuple[int, ...] = ()
     route: str = ""
+    free_swaps: bool = False
 
     @property
     def key(self) -> str:
@@ -59,7 +64,11 @@ class Case:
 
     def machine(self) -> Hardware:
         """The machine that it runs on."""
-        return HARDWARE[self.hardware]
+        machine = HARDWARE[self.hardware]
+        if not self.free_swaps:
+            return machine
+        costs = replace(machine.cost_model, swap_base_s=0.0, swap_per_block_s=0.0)
+        return replace(machine, cost_model=costs, host_kv_tokens=UNBOUNDED_TOKENS)
 
     def spec(self) -> RunSpec | FleetSpec:
         """What the simulator is told."""

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,11 @@ class Pool:
 
     Args:
         directory: Holds a file of results for each state of the simulator's code.
+        kept: What is kept of a run.
     """
 
-    def __init__(self, directory: Path):
+    def __init__(self, directory: Path, kept: Sequence[str] = KEPT):
+        self._kept = kept
         self._path = directory / f"{code_digest()}.jsonl"
         self._runs: dict[str, dict[str, Any]] = {}
         if self._path.is_file():
@@ -50,7 +52,7 @@ class Pool:
         with self._path.open("a", encoding="utf-8") as file:
 
             def keep(place: int, run: dict[str, Any]) -> None:
-                key, kept = missing[place].key, _rounded({name: run[name] for name in KEPT if name in run})
+                key, kept = missing[place].key, _rounded({name: run[name] for name in self._kept if name in run})
                 self._runs[key] = kept
                 file.write(json.dumps({"case": key, "run": kept}) + "\n")
                 file.flush()

@@ -224,8 +224,12 @@ def system_of(config: SchedulerConfig) -> System:
     }
     if config.call_costs == "marginal":
         chosen |= {"handling": handling.least_marginal_waste, "gives_way": Handling.SWAP}
+    elif config.call_costs == "paper":
+        chosen |= {"handling": handling.least_waste, "gives_way": Handling.DISCARD}
     if config.demotion == "on-demand":
         chosen |= {"decides": Decides.ON_DEMAND, "victim_key": handling.by_return}
+    elif config.demotion == "ahead":
+        chosen |= {"decides": Decides.AHEAD, "victim_key": by_pause}
     return replace(system, **{name: value for name, value in chosen.items() if value is not None})
 
 

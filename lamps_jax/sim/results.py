@@ -1,10 +1,13 @@
 """From a simulated run to what the results document says of it."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from lamps_jax.metrics import Objectives
+from lamps_jax.sim.hardware import Hardware
+from lamps_jax.sim.isolated import isolated_s
 from lamps_jax.sim.observer import ScriptOutcome, spread
 from lamps_jax.sim.player import Player
 from lamps_jax.sim.spec import described
@@ -20,6 +23,8 @@ def results(player: Player, *, wall_s: float) -> dict[str, Any]:
     scheduler, executor, blocks = player.scheduler, player.executor, player.scheduler.blocks
     run = described(spec) | {
         **of_outcomes(player.outcomes, player.gaps_s, end_s, spec.objectives),
+        "window_throughput_rps": sum(outcome.finished_by(spec.window_s) for outcome in player.outcomes) / spec.window_s,
+        **slowdowns(player.outcomes, spec.hardware, end_s),
         "waste_token_s": asdict(player.memory.waste),
         "pool_tokens": len(blocks.device.ids) * blocks.block_size,
         "preemptions": scheduler.num_preemptions,
@@ -59,6 +64,33 @@ def of_outcomes(outcomes: Sequence[ScriptOutcome], gaps_s: list[float], end_s: f
         "throughput_rps": len(finished) / end_s,
         **_goodput(finished, objectives, end_s),
         "tokens_per_s": sum(outcome.num_tokens for outcome in served) / end_s,
+    }
+
+
+def slowdowns(outcomes: Sequence[ScriptOutcome], hardware: Hardware, end_s: float) -> dict[str, Any]:
+    """How many times longer requests took than they would have alone: of all, by type, and by decile of that time alone.
+
+    Of those that have not finished nothing is said but how many there are.
+    """
+    served = [(isolated_s(outcome.arrival.script, hardware), outcome) for outcome in outcomes if not outcome.refused]
+    ordered = [outcome for _, outcome in sorted(served, key=lambda pair: pair[0])]
+    alone = {id(outcome): seconds for seconds, outcome in served}
+    types = sorted({outcome.arrival.script.request_type for outcome in ordered})
+    by_type = {name: [outcome for outcome in ordered if outcome.arrival.script.request_type == name] for name in types}
+    bounds = [round(tenth * len(ordered) / 10) for tenth in range(11)]
+    deciles = [ordered[begin:end] for begin, end in itertools.pairwise(bounds)]
+
+    def told(group: Sequence[ScriptOutcome]) -> dict[str, Any]:
+        ratios = [
+            (o.finished_s - o.arrival.time_s) / alone[id(o)] for o in group if o.finished_s is not None and o.finished_by(end_s)
+        ]
+        lengths = [alone[id(o)] for o in group]
+        return {"arrived": len(group), "finished": len(ratios), "isolated_s": spread(lengths), "slowdown": spread(ratios)}
+
+    return {
+        "slowdown": told(ordered)["slowdown"],
+        "slowdown_by_type": {name: told(group) for name, group in by_type.items()},
+        "slowdown_by_decile": [told(group) for group in deciles],
     }
 
 

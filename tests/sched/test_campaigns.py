@@ -32,8 +32,8 @@ OPTIONS: dict[str, list[Any]] = {
     "call_duration": ["expected", "elapsed"],
     "aging": [0.0, 1.0, 4.0],
     "aging_s": [0.1, 100.0],
-    "call_costs": ["marginal"],
-    "demotion": ["on-demand"],
+    "call_costs": ["marginal", "paper"],
+    "demotion": ["on-demand", "ahead"],
     "program_limit": ["aimd"],
 }
 """Any policy can be run with any of them."""
