@@ -1,6 +1,6 @@
-"""Everything that counts on an accelerator, each figure as a share of a limit that was measured in the same run.
+"""Everything that counts on a device, each figure as a share of a limit that was measured in the same run.
 
-    benchmarks/gpu.sh
+    benchmarks/gpu.sh        # and benchmarks/cpu.sh, with smaller shapes in float32
 
 GPT-J-6B and Vicuna-13B with random bfloat16 weights, on one device: decode against the bandwidth of a copy, prefill against the
 rate of a large product of matrices, swaps against a plain copy to pinned memory and beside decode, sampling, the host's time per
@@ -39,8 +39,6 @@ from lamps_jax.models.registry import LoadedModel, random_model
 from lamps_jax.sched.plan import PrefillChunk, StepPlan
 from lamps_jax.sched.request import SamplingParams
 
-CONTEXT = 1024
-CHUNK = 1024
 BATCHES = (1, 8, 32, 64)
 DRAWN = SamplingParams(temperature=0.8, top_k=50, top_p=0.95)
 OF_EACH_MODEL = ("decode", "prefill", "costs", "kernels")
@@ -95,20 +93,24 @@ def described(run: dict[str, Any]) -> str:
 class Bench:
     """One model on the device, with an executor that has room for as many requests as fit."""
 
-    def __init__(self, name: str, dtype: str, report: Report, batches: tuple[int, ...], chunks: tuple[int, ...]):
-        self.name, self.dtype, self.report, self.chunks = name, dtype, report, chunks
+    def __init__(self, name: str, dtype: str, report: Report, batches: tuple[int, ...], chunks: tuple[int, ...], context: int):
+        self.name, self.dtype, self.report = name, dtype, report
+        self.chunks, self.context, self.chunk = chunks, context, max(chunks)
         began = time.perf_counter()
         self.model: LoadedModel = random_model(SHAPES[name], dtype=dtype)
         loaded_s = time.perf_counter() - began
         limits = SchedulerConfig(
-            max_num_seqs=max(batches), max_model_len=CONTEXT + ROOM, token_budget=CHUNK + max(batches), max_chunk_tokens=CHUNK
+            max_num_seqs=max(batches),
+            max_model_len=context + ROOM,
+            token_budget=self.chunk + max(batches),
+            max_chunk_tokens=self.chunk,
         )
         config = EngineConfig(limits, dtype=dtype)
         free, each = free_bytes(), block_bytes_per_device(self.model.config, config)
         spare = 2 << 30
         fitting = (free - spare) // each - 1 - swap.LARGEST_SWAP if free is not None else 1 << 30
         self.batches = tuple(batch for batch in batches if batch * config.max_blocks_per_request <= fitting)
-        limits = replace(limits, max_num_seqs=max(self.batches), token_budget=CHUNK + max(self.batches))
+        limits = replace(limits, max_num_seqs=max(self.batches), token_budget=self.chunk + max(self.batches))
         self.config = replace(config, scheduler=limits, host_kv_bytes=swap.NUM_HOST_BLOCKS * each)
         self.num_blocks = max(self.batches) * config.max_blocks_per_request + 1 + swap.LARGEST_SWAP
         self.executor = JaxExecutor(self.model, self.config, num_blocks=self.num_blocks)
@@ -131,7 +133,9 @@ class Bench:
     def decode(self, steps: int) -> Iterable[dict[str, Any]]:
         """Decode steps of every batch size."""
         for batch in self.batches:
-            run = measure_decode(self.model, self.executor, self.dtype, batch=batch, context=CONTEXT, steps=steps, dense=False)
+            run = measure_decode(
+                self.model, self.executor, self.dtype, batch=batch, context=self.context, steps=steps, dense=False
+            )
             yield run | {"share_of_limit": run["bytes_per_s"] / self.report.limits["copy_bytes_per_s"]}
 
     def prefill(self) -> Iterable[dict[str, Any]]:
@@ -143,21 +147,21 @@ class Bench:
     def kernels(self) -> Iterable[dict[str, Any]]:
         """What the device does in decode steps and in a prefill."""
         for batch in (self.batches[0], self.batches[-1]):
-            plan = StepPlan(0, (), ready_to_decode(self.executor, batch=batch, context=CONTEXT))
+            plan = StepPlan(0, (), ready_to_decode(self.executor, batch=batch, context=self.context))
             step_times(self.executor, plan, 2)
             yield {"phase": "decode", "batch": batch} | profile(lambda plan=plan: step_times(self.executor, plan, 3), steps=4)
         table = tuple(range(1, 1 + self.config.max_blocks_per_request))
-        part = PrefillChunk("0", 0, [1] * CHUNK, 0, table, SamplingParams(), sample=True, ban_eos=False)
+        part = PrefillChunk("0", 0, [1] * self.chunk, 0, table, SamplingParams(), sample=True, ban_eos=False)
         plan = StepPlan(0, (part,), ())
-        yield {"phase": "prefill", "chunk_tokens": CHUNK} | profile(lambda: step_times(self.executor, plan, 2), steps=3)
+        yield {"phase": "prefill", "chunk_tokens": self.chunk} | profile(lambda: step_times(self.executor, plan, 2), steps=3)
 
     def swap(self) -> Iterable[dict[str, Any]]:
         """Swaps of several sizes, and decode steps beside them."""
         yield from swap.measure_copies(self.executor, 5)
         batch = min(8, max(self.batches))
         for blocks in (1, 8):
-            yield swap.measure_decode(self.executor, batch=batch, context=CONTEXT, blocks=blocks, steps=20)
-        plan = swap.swapping_plan(self.executor, batch=batch, context=CONTEXT, blocks=8)
+            yield swap.measure_decode(self.executor, batch=batch, context=self.context, blocks=blocks, steps=20)
+        plan = swap.swapping_plan(self.executor, batch=batch, context=self.context, blocks=8)
         yield {"phase": "decode beside swap", "batch": batch, "blocks": 8} | profile(
             lambda: step_times(self.executor, plan, 3), steps=4
         )
@@ -180,7 +184,7 @@ class Bench:
         batch = max(self.batches)
         seconds: dict[str, float] = {}
         for name, sampling in {"greedy": SamplingParams(), "drawn": SamplingParams(temperature=0.8), "filtered": DRAWN}.items():
-            decodes = ready_to_decode(self.executor, batch=batch, context=CONTEXT, sampling=sampling)
+            decodes = ready_to_decode(self.executor, batch=batch, context=self.context, sampling=sampling)
             plan = StepPlan(0, (), decodes)
             step_times(self.executor, plan, 3)
             seconds[name] = statistics.median(step_times(self.executor, plan, 15))
@@ -228,6 +232,7 @@ def main() -> None:
     parser.add_argument("--dtype", default="bfloat16", help="type of weights, keys and values")
     parser.add_argument("--batches", default=",".join(map(str, BATCHES)), help="decode batch sizes")
     parser.add_argument("--chunks", default="512,1024", help="tokens of prompts")
+    parser.add_argument("--context", type=int, default=1024, help="tokens of context of a decoding request")
     parser.add_argument("--steps", type=int, default=40, help="decode steps timed for each figure")
     parser.add_argument("--budget", type=float, default=540.0, help="seconds after which no further part begins")
     parser.add_argument("--parts", default="decode,prefill,swap,costs,sampling,host,serving,kernels", help="what to measure")
@@ -248,7 +253,7 @@ def main() -> None:
         first = number == 0  # what does not depend on the model is measured with one
 
         def measure(name: str = name, first: bool = first) -> Iterable[dict[str, Any]]:
-            bench = Bench(name, arguments.dtype, report, batches, chunks)
+            bench = Bench(name, arguments.dtype, report, batches, chunks, arguments.context)
             yield bench.start
             acts: dict[str, Callable[[], Iterable[dict[str, Any]]]] = {
                 "decode": lambda: bench.decode(arguments.steps),

@@ -198,7 +198,7 @@ PredictorOption = Annotated[
         metavar="NAME|DIR",
         help="Who says how long outputs will be: 'history' (what requests of the type did), a directory that train-predictor has "
         "written, 'oracle-hints' (predicted_segments of the request), 'none'. 'auto' takes the predictor that ships with the "
-        "embedded model for that model, and history for others.",
+        "embedded model for that model and policies that want no more than a length, and history otherwise.",
     ),
 ]
 HistoryOption = Annotated[

@@ -104,6 +104,20 @@ class RequestTimeline(Record):
     spans: list[tuple[State, float, float]]
 
 
+class Slowdowns(Record):
+    """How many times longer some requests took than they would have alone.
+
+    Attributes:
+        isolated_s: What they would have taken.
+        slowdown: Of those that finished; null if none did.
+    """
+
+    arrived: Count
+    finished: Count
+    isolated_s: Spread | None
+    slowdown: Spread | None
+
+
 class Run(Record):
     """One system on one workload at one rate with one seed.
 
@@ -114,6 +128,8 @@ class Run(Record):
         window_s: End of the measurement; null if there was none.
         drained: Whether everything that arrived was served to its end.
         e2e_s: Of finished requests, as are the other latencies.
+        window_throughput_rps: What finished within the window, also where the run was drained.
+        slowdown_by_decile: Of the tenths of requests by how long they take alone, the shortest first.
         pool_tokens: KV tokens that the device has room for.
         simulated_s: How long the run took on its own clock.
         options: What differs from the defaults.
@@ -140,6 +156,10 @@ class Run(Record):
     all_arrivals: AllArrivals | None = None
     by_type: dict[str, TypeResults] = Field(default_factory=dict)
     throughput_rps: Amount | None = None
+    window_throughput_rps: Amount | None = None
+    slowdown: Spread | None = None
+    slowdown_by_type: dict[str, Slowdowns] = Field(default_factory=dict)
+    slowdown_by_decile: list[Slowdowns] = Field(default_factory=list)
     goodput_rps: Amount | None = None
     tokens_per_s: Amount | None = None
     waste_token_s: Waste | None = None

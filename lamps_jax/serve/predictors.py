@@ -44,7 +44,8 @@ def predictor_named(
 
     Args:
         model: Directory of the model that is served; ``auto`` takes for the embedded one the predictor that ships with it, and
-            history for any other.
+            history for any other, and for policies that rank by where programs end: a prediction costs as much as fifty tokens of
+            that model, and says only how long the next segment is.
         report: Told the predicted and the actual tokens of each segment of which a trained predictor has said anything.
 
     Raises:
@@ -56,7 +57,8 @@ def predictor_named(
         return lambda tokenizer, wake_up: NoPredictor()
     if name == "oracle-hints":
         return lambda tokenizer, wake_up: HintedPredictor()
-    directory = EMBEDDED_PREDICTOR if name == "auto" and model == EMBEDDED_MODEL else Path(name)
+    ships = name == "auto" and model == EMBEDDED_MODEL and system_of(scheduler).looks_ahead != "gittins"
+    directory = EMBEDDED_PREDICTOR if ships else Path(name)
     if name in ("auto", "history") and directory != EMBEDDED_PREDICTOR:
         return None
     if not asks_predictor(system_of(scheduler), scheduler):
