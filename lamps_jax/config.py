@@ -55,12 +55,12 @@ class SchedulerConfig:
         aging: Ranks are divided by (1 + age / `aging_s`) ** `aging`, in place of the starvation threshold; 0 for not. None leaves
             it to the policy.
         aging_s: Seconds. None leaves it to the policy.
-        call_costs: What is weighed to handle a call: "paper" the wastes of LAMPS, "marginal" what each handling adds to steps that
-            are taken anyway. None leaves it to the policy.
+        call_costs: What is weighed to handle a call: "paper" the wastes of LAMPS, "marginal" what each handling adds to steps
+            that are taken anyway. None leaves it to the policy.
         program_limit: "aimd" bounds the requests that are under way, fewer when tokens come to be computed again and more when
             not: `sched.program_limit`. None for no such bound.
-        demotion: When that is done: "ahead", before a request runs, or "on-demand", when somebody waits for memory. None leaves it
-            to the policy.
+        demotion: When that is done: "ahead", before a request runs, or "on-demand", when somebody waits for memory. None leaves
+            it to the policy.
     """
 
     policy: str = "preserve"

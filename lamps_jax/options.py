@@ -175,15 +175,15 @@ AgingSecondsOption = Annotated[
 CallCostsOption = Annotated[
     Literal["paper", "marginal"] | None,
     typer.Option(
-        help="What is weighed to keep, swap or discard the blocks of a call: the wastes of the 'paper', or the 'marginal' ones, of "
-        "what each adds to steps that are taken anyway. By default as the policy has it."
+        help="What is weighed to keep, swap or discard the blocks of a call: the wastes of the 'paper', or the 'marginal' ones, "
+        "of what each adds to steps that are taken anyway. By default as the policy has it."
     ),
 ]
 DemotionOption = Annotated[
     Literal["ahead", "on-demand"] | None,
     typer.Option(
-        help="When blocks of calls are given up: as chosen 'ahead', or 'on-demand', once a request waits. By default as the policy "
-        "has it."
+        help="When blocks of calls are given up: as chosen 'ahead', or 'on-demand', once a request waits. By default as the "
+        "policy has it."
     ),
 ]
 ProgramLimitOption = Annotated[

@@ -216,9 +216,9 @@ def _targets(scale: Scale, results: Results) -> str:
             f"{100 * closed:.0f} %."
         )
     parts.append(
-        """The *clairvoyant* knows all lengths and durations, swaps for nothing to a host without end, and preempts, in the order of
-memory over time: a bound on what better handling and better knowledge can bring to the mean under that order, not on all
-orders; it does not age, and its tail shows it."""
+        "The *clairvoyant* knows all lengths and durations, swaps for nothing to a host without end, and preempts, in the order\n"
+        "of memory over time: a bound on what better handling and better knowledge can bring to the mean under that order, not\n"
+        "on all orders; it does not age, and its tail shows it."
     )
     return "\n\n".join(parts)
 

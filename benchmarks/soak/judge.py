@@ -81,8 +81,9 @@ def nothing_left(held: dict[str, int]) -> list[Verdict]:
 def memory_is_flat(samples: Sequence[tuple[float, int]]) -> list[Verdict]:
     """Resident memory does not keep growing in the second half, if that is long enough.
 
-    What leaks does so in every stretch; a few large bodies at once raise what the process holds in one stretch, for good. The
-    median over stretches of `STRETCH_S` of how much the least that was held in each exceeds that in the one before tells them apart.
+    What leaks does so in every stretch; a few large bodies at once raise what the process holds in one of them, for good. The
+    median over stretches of `STRETCH_S` of how much the least that was held in each exceeds that in the one before tells them
+    apart.
     """
     middle = (samples[0][0] + samples[-1][0]) / 2
     least = dict[int, int]()
