@@ -39,3 +39,11 @@ def summary(values: Sequence[float]) -> dict[str, float]:
         return ordered[min(len(ordered) - 1, round(share * (len(ordered) - 1)))]
 
     return {"mean": statistics.fmean(ordered), "p50": at(0.5), "p90": at(0.9), "p99": at(0.99)}
+
+
+def quartiles(values: Sequence[float]) -> tuple[float, float]:
+    """Between which the middle half of a sample lies."""
+    if len(values) < 2:
+        return values[0], values[0]
+    low, _, high = statistics.quantiles(values, method="inclusive")
+    return low, high

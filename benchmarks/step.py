@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.dense import allocate_dense, make_dense_decode
-from benchmarks.document import write_document
+from benchmarks.document import quartiles, write_document
 from benchmarks.limits import copy_bandwidth, matmul_rate
 from benchmarks.shapes import GPTJ_124M
 from lamps_jax.config import EngineConfig, SchedulerConfig
@@ -105,7 +105,7 @@ def measure_decode(
     median = statistics.median(seconds)
     run = {
         "phase": "decode", "batch": batch, "context_tokens": context, "step_s": median, "fastest_step_s": min(seconds),
-        "tokens_per_s": batch / median, "bytes_per_step": read_weights + kv_bytes,
+        "step_quartiles_s": quartiles(seconds), "tokens_per_s": batch / median, "bytes_per_step": read_weights + kv_bytes,
         "bytes_per_s": (read_weights + kv_bytes) / median,
     }  # fmt: skip
     if dense_seconds:
@@ -150,7 +150,8 @@ def measure_prefill(model: LoadedModel, executor: JaxExecutor, *, tokens: int, c
     attention = 2 * shape.num_layers * shape.num_heads * shape.head_dim * tokens * (tokens + 1)  # each sees half of the others
     return {
         "phase": "prefill", "batch": 1, "context_tokens": tokens, "chunk_tokens": chunk, "step_s": median,
-        "tokens_per_s": tokens / median, "flop_per_s": (2 * matrices * tokens + attention) / median,
+        "step_quartiles_s": quartiles(seconds[1:]), "tokens_per_s": tokens / median,
+        "flop_per_s": (2 * matrices * tokens + attention) / median,
     }  # fmt: skip
 
 

@@ -2,9 +2,9 @@
 
     .venv-peers/bin/python -m benchmarks.peers --out benchmarks/results/peers.json
 
-Two engines at a time, each in a process with two threads, do the same in turns: a pair of times that follow each other is a ratio,
-and the median of several is given with the least and the most of them. Before it is timed, an engine has to give the same tokens
-as transformers. `cores` far below the threads means that something else ran on the machine.
+Two engines at a time, each in a process with two threads, do the same in turns: a pair of times that follow each other is a
+ratio, and the median of several is given with the least and the most of them. Before it is timed in float32, an engine has to
+give the same tokens as transformers. `least_cores` far below the threads means that something else ran on the machine.
 """
 
 import argparse
@@ -15,17 +15,18 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
-from functools import partial
+from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from benchmarks.document import write_document
 from benchmarks.peers.checkpoint import SHAPES, make_checkpoint
-from benchmarks.peers.engines import ENGINES, THREADS
+from benchmarks.peers.engines import ENGINES, REFERENCE, THREADS
 from lamps_jax.terminal import progress_bar
 
-CHECKED_TOKENS = 8
-"""Of a greedy continuation, that an engine must have in common with transformers."""
+CHECKED_PROMPT, CHECKED_TOKENS = 16, 8
+"""Tokens of a prompt, and of its greedy continuation, that an engine must have in common with transformers."""
 
 OURS = next(iter(ENGINES))
 
@@ -40,22 +41,31 @@ class Worker:
     def __init__(self, engine: str, checkpoint: Path, dtype: str, *, batch: int, context: int):
         self.engine, self.peak_bytes = engine, 0
         arguments = [engine, str(checkpoint), dtype, str(batch), str(context)]
-        self._log = tempfile.TemporaryFile("w+")
+        self._held = ExitStack()
+        self._log = self._held.enter_context(tempfile.TemporaryFile("w+"))  # noqa: SIM115
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.peers.worker", *arguments],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True,
         )  # fmt: skip
-        started = self._read()
+        self._held.callback(self._end)
+        try:
+            started = self._read()
+        except EngineFailed:
+            self._held.close()
+            raise
         if "missing" in started:
+            self._held.close()
             raise EngineFailed(f"{engine} is not installed here ({started['missing']}); `make peers` sets up what is needed")
 
     def __enter__(self) -> "Worker":
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._process.stdin.close()  # pyright: ignore[reportOptionalMemberAccess]
+        self._held.close()
+
+    def _end(self) -> None:
         self._process.kill()
-        self._process.wait()
+        self._process.communicate()
 
     def ask(self, *command: Any) -> dict[str, Any]:
         """What it answers.
@@ -109,6 +119,34 @@ def measured(ours: Worker, peer: Worker, tasks: Sequence[tuple[Any, ...]], round
     return runs
 
 
+def compared(
+    checkpoint: Path, dtype: str, peer: str, tasks: Sequence[tuple[Any, ...]], rounds: int, *, batch: int, context: int
+) -> list[dict[str, Any]]:
+    """Ours beside one peer, once it is certain that both compute the same.
+
+    Raises:
+        EngineFailed: If one cannot be started, ends, or gives other tokens than transformers.
+    """
+    sizes = {"batch": batch, "context": context}
+    with ExitStack() as stack, progress_bar() as progress:
+        ours, other = (stack.enter_context(Worker(engine, checkpoint, dtype, **sizes)) for engine in (OURS, peer))
+        if dtype == "float32":
+            expected = reference_tokens(checkpoint)
+            for worker in (ours, other):
+                answer = worker.ask("greedy", CHECKED_PROMPT, CHECKED_TOKENS)["result"]
+                if answer != expected:
+                    raise EngineFailed(f"{worker.engine} gives other tokens than {REFERENCE}: {answer}, not {expected}")
+        runs = measured(ours, other, tasks, rounds, lambda done, total: progress(f"{checkpoint.name} {peer}", done, total))
+        return [run | {"peak_bytes": ours.peak_bytes, "peer_peak_bytes": other.peak_bytes} for run in runs]
+
+
+@cache
+def reference_tokens(checkpoint: Path) -> list[int]:
+    """What transformers continues a prompt with in float32."""
+    with Worker(REFERENCE, checkpoint, "float32", batch=1, context=CHECKED_PROMPT + CHECKED_TOKENS) as worker:
+        return worker.ask("greedy", CHECKED_PROMPT, CHECKED_TOKENS)["result"]
+
+
 def print_table(runs: Sequence[dict[str, Any]]) -> None:
     """Prints what was measured."""
     header = f"{'model':6} {'type':8} {'peer':22} {'phase':8} {'batch':>5} {'context':>7} {'ours':>8} {'peer':>8}"
@@ -132,48 +170,34 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/peers.json"), help="where to write the results")
     parser.add_argument("--checkpoints", type=Path, default=Path("build/peers"), help="where checkpoints are made and kept")
     parser.add_argument("--shapes", default="124m,1.1b", help=f"of {', '.join(SHAPES)}")
-    parser.add_argument("--dtypes", default="float32,int8", help="float32, and int8: each engine's own 8-bit integers")
+    parser.add_argument(
+        "--dtypes", default="float32,int8", help="of float32, bfloat16, and int8: each engine's own 8-bit integers"
+    )
     parser.add_argument("--peers", default=",".join(name for name in ENGINES if name != OURS), help="engines to compare with")
     parser.add_argument("--batches", default="1,8,32", help="decode batch sizes")
-    parser.add_argument("--context", type=int, default=128, help="tokens of context of each row")
+    parser.add_argument("--contexts", default="128", help="tokens of context of each row")
     parser.add_argument("--prompts", default="128,512", help="tokens of prompts")
     parser.add_argument("--steps", type=int, default=8, help="decode steps of a time")
     parser.add_argument("--rounds", type=int, default=5, help="pairs of times")
     arguments = parser.parse_args()
-    batches, prompts = ([int(size) for size in sizes.split(",")] for sizes in (arguments.batches, arguments.prompts))
-    tasks = [("decode", batch, arguments.context, arguments.steps) for batch in batches]
-    tasks += [("prefill", tokens) for tokens in prompts]
-    sizes = {"batch": max(batches), "context": max(arguments.context, *prompts)}
+    numbers = {name: [int(size) for size in getattr(arguments, name).split(",")] for name in ("batches", "contexts", "prompts")}
+    tasks = [("decode", batch, context, arguments.steps) for context, batch in product(numbers["contexts"], numbers["batches"])]
+    tasks += [("prefill", tokens) for tokens in numbers["prompts"]]
+    sizes = {"batch": max(numbers["batches"]), "context": max(*numbers["contexts"], *numbers["prompts"])}
     runs = list[dict[str, Any]]()
     for shape in arguments.shapes.split(","):
         checkpoint = make_checkpoint(arguments.checkpoints, shape)
-        reference: list[int] = []
-        for dtype in arguments.dtypes.split(","):
-            for peer in arguments.peers.split(","):
-                if dtype == "int8" and peer.startswith("transformers"):
-                    continue  # has no 8-bit integers of its own on a CPU
-                label = {"model": shape, "dtype": dtype, "peer": peer, "threads": THREADS}
-                try:
-                    with ExitStack() as stack, progress_bar() as progress:
-                        ours = stack.enter_context(Worker(OURS, checkpoint, dtype, **sizes))
-                        other = stack.enter_context(Worker(peer, checkpoint, dtype, **sizes))
-                        answers = [worker.ask("greedy", 16, CHECKED_TOKENS)["result"] for worker in (ours, other)]
-                        reference = reference or answers[1]
-                        if dtype == "float32" and answers != [reference, reference]:
-                            raise EngineFailed(f"other tokens: ours {answers[0]}, {peer} {answers[1]}, transformers {reference}")
-                        timed = measured(
-                            ours,
-                            other,
-                            tasks,
-                            arguments.rounds,
-                            lambda done, total, words=f"{shape} {peer}": progress(words, done, total),
-                        )
-                        peaks = {"peak_bytes": ours.peak_bytes, "peer_peak_bytes": other.peak_bytes}
-                        runs += [label | run | peaks for run in timed]
-                except EngineFailed as failure:
-                    runs.append(label | {"reason": str(failure)})
-                print_table([run for run in runs if run["peer"] == peer and run["dtype"] == dtype and run["model"] == shape])
-                write_document(arguments.out, "peers", runs, quiet=True)
+        for dtype, peer in product(arguments.dtypes.split(","), arguments.peers.split(",")):
+            if dtype == "int8" and peer.startswith(REFERENCE):
+                continue  # has no 8-bit integers of its own on a CPU
+            label = {"model": shape, "dtype": dtype, "peer": peer, "threads": THREADS}
+            try:
+                found = compared(checkpoint, dtype, peer, tasks, arguments.rounds, **sizes)
+            except EngineFailed as failure:
+                found = [{"reason": str(failure)}]
+            runs += [label | run for run in found]
+            print_table(runs[-len(found) :])
+            write_document(arguments.out, "peers", runs, quiet=True)
     print(f"wrote {arguments.out}")
 
 

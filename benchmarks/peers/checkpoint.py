@@ -70,7 +70,7 @@ def ctranslate2_model(checkpoint: Path, compute_type: str) -> Path:
 
 
 def gguf_model(checkpoint: Path, dtype: str) -> Path:
-    """The same weights in llama.cpp's format: float32, or 8-bit integers in blocks of 32 ("Q8_0")."""
+    """The same weights in llama.cpp's format: its types "f32", "bf16", or "q8_0", 8-bit integers in blocks of 32."""
     target = checkpoint / f"model-{dtype}.gguf"
     if not target.exists():
         partial = target.with_suffix(".partial")
@@ -106,15 +106,15 @@ def _write_gguf(checkpoint: Path, path: Path, dtype: str) -> None:
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config["num_hidden_layers"])
     heads = {"q_proj": config["num_attention_heads"], "k_proj": config["num_key_value_heads"]}
     for name, array in weights.items():
-        kind = name.split(".")[-2]
-        if kind in heads:  # llama.cpp rotates neighbouring dimensions, transformers the two halves
+        module = name.split(".")[-2]
+        if module in heads:  # llama.cpp rotates neighbouring dimensions, transformers the two halves
             rows, columns = array.shape
-            array = array.reshape(heads[kind], 2, rows // heads[kind] // 2, columns).swapaxes(1, 2).reshape(rows, columns)
+            array = array.reshape(heads[module], 2, rows // heads[module] // 2, columns).swapaxes(1, 2).reshape(rows, columns)
         theirs = names.get_name(name, try_suffixes=(".weight",))
         assert theirs is not None, f"llama.cpp has no name for {name}"
-        if dtype == "q8_0" and array.ndim == 2:
-            packed = gguf.quants.quantize(array, gguf.GGMLQuantizationType.Q8_0)
-            writer.add_tensor(theirs, packed, raw_dtype=gguf.GGMLQuantizationType.Q8_0)
+        if dtype != "f32" and array.ndim == 2:
+            kind = gguf.GGMLQuantizationType[dtype.upper()]
+            writer.add_tensor(theirs, gguf.quants.quantize(array, kind), raw_dtype=kind)
         else:
             writer.add_tensor(theirs, array)
     writer.write_header_to_file()
