@@ -1,9 +1,12 @@
 """docs/report.md, written from results: every number in it comes from a run, and so does what a sentence says of one."""
 
+import json
+import re
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.beyond import cases, figures, numbers
+from benchmarks.beyond import agents, cases, figures, numbers
 from benchmarks.beyond.cases import (
     CLAIRVOYANT,
     LAMPS,
@@ -21,6 +24,9 @@ from benchmarks.beyond.numbers import Get, percent, ratio, shown, table
 from benchmarks.reproduction.case import GPTJ, VICUNA, Case
 from benchmarks.reproduction.pool import Results
 from lamps_jax.report.figures.style import save_figure
+
+WIDTH = 150
+"""Of a line of prose."""
 
 COLUMNS: tuple[tuple[str, Get], ...] = (
     ("E2E mean, s", numbers.mean_s),
@@ -57,9 +63,25 @@ def text(scale: Scale, results: Results) -> str:
         _knowledge,
         _tunables,
         _workloads,
+        _agents,
         _fairness,
     )
-    return "\n\n".join(section(scale, results) for section in sections) + "\n\n" + LIMITS
+    blocks = "\n\n".join([*(section(scale, results) for section in sections), LIMITS]).split("\n\n")
+    return "\n\n".join(map(_filled, blocks)).rstrip() + "\n"
+
+
+def _filled(block: str) -> str:
+    """Prose in lines of one width; tables, headings and pictures as they are."""
+    if block.startswith(("|", "#", "![")):
+        return block
+    items = re.split(r"\n(?=- |\d+\. )", block.strip("\n"))
+    indents = [re.match(r"(- |\d+\. )?", item).end() for item in items]  # pyright: ignore[reportOptionalMemberAccess]
+    return "\n".join(
+        textwrap.fill(
+            " ".join(item.split()), WIDTH, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
+        )
+        for item, indent in zip(items, indents, strict=True)
+    )
 
 
 def _pools(scale: Scale) -> list[tuple[str, str, float, cases.Table]]:
@@ -261,8 +283,13 @@ def _readings(found: dict[str, cases.Table], results: Results) -> str:
         for words in ("marginal costs", "on demand", "whole program", "aging, no guard")
     ]
     return (
+        "Marginal costs alone do harm: returning requests, which want all of their blocks back before they run, and new ones "
+        "wait for each other as long as ranks look no further than the next call. With the whole program in the rank they are "
+        "worth most.\n\n"
         "Taken from `lamps-plus`, one at a time (against `lamps-plus`):\n\n" + "\n".join(removed)
         + "\n\nTried beside it, and left out (against `lamps-plus`):\n\n" + "\n".join(lines)
+        + "\n\nWhere the host is full, contexts are discarded and computed again whoever is let in, and a limit that goes by "
+        "recomputed tokens falls until hardly anybody is."
     )  # fmt: skip
 
 
@@ -303,14 +330,15 @@ those who called again. Against `lamps` with class means, whose requests are the
 {table(["system", *heads], distribution)}
 
 Runs with class means draw from the half of the mixture that the means were not taken from, which is a few percent lighter; the
-first table compares them with runs over all of it. A deviation added to each mean (a "tail-inflated" estimate) changes little."""
+first table compares them with runs over all of it. A deviation added to each mean (a "tail-inflated" estimate) makes them no
+better."""
 
 
 def _tunables(scale: Scale, results: Results) -> str:
     return f"""## How well the two numbers have to be chosen
 
-`aging` and `aging_s` were chosen with one seed and one rate, {cases.TUNING_SEED}, that is reported nowhere else. More aging
-buys tail with mean; the choice is not sharp:
+`aging` and `aging_s` were chosen in trial runs, with two of the seeds above and other rates; seed {cases.TUNING_SEED}, of which
+nothing else is reported, would have led to the same choice. More aging buys tail with mean; the choice is not sharp:
 
 ![Mean and 99th percentile against aging_s, a line for each exponent](images/report/tunables.png)
 
@@ -331,6 +359,20 @@ def _workloads(scale: Scale, results: Results) -> str:
 {table(["workload", "system", *(name for name, _ in COLUMNS)], rows)}
 
 With hardly any load `lamps-plus` is within {100 * (mine / best - 1):.1f} % of the best."""
+
+
+def _agents(scale: Scale, results: Results) -> str:
+    runs = json.loads(agents.RESULTS.read_text(encoding="utf-8"))["runs"]
+    return f"""## Sessions of coding agents
+
+Recorded sessions of coding agents, their lengths and gaps scaled to a sixteenth, as requests whose calls are the gaps
+(`python -m benchmarks.beyond.agents`); what policies know they learn while serving. The gaps are heavy-tailed, and most of a
+session's time; no policy can shorten them, so that the times without them tell more:
+
+{agents.as_table(runs)}
+
+`lamps` foresees the mean gap and discards for gaps that turn out short; on demand nothing is given up that nobody asks for,
+and then it goes to the host."""
 
 
 def _fairness(scale: Scale, results: Results) -> str:
