@@ -2,9 +2,10 @@
 
     python -m benchmarks.beyond.agents --gaps agent_gaps.csv        # two minutes
 
-The recorded sessions (docs/workloads.md, "agent gaps") are played with lengths and times a sixteenth of what they were, so that
-one fits the pool of GPT-J's machine, and as requests whose tools the server runs: each gap is a call, and what the next prompt
-adds is what it returns. A session ends where its client dropped a part of its history. What policies know they learn while serving.
+The recorded sessions (docs/workloads.md, "agent gaps") are played with lengths and times a sixteenth of what they were, so
+that one fits the pool of GPT-J's machine, and as requests whose tools the server runs: each gap is a call, and what the next
+prompt adds is what it returns. A session ends where its client dropped a part of its history. What policies know they learn
+while serving.
 """
 
 import argparse
@@ -73,19 +74,13 @@ def as_table(runs: list[dict[str, Any]]) -> str:
         change = percent(run["service_s"]["mean"] / base["service_s"]["mean"] - 1)
         rows.append(
             [
-                f"{run['rate_rps']:g}", run["policy"], f"{run['service_s']['mean']:.1f}", change, f"{run['service_s']['p99']:.1f}",
+                f"{run['rate_rps']:g}", run["policy"], f"{run['service_s']['mean']:.1f}", change,
+                f"{run['service_s']['p99']:.1f}",
                 f"{run['e2e_s']['mean']:.1f}", f"{run['recomputed_tokens'] / 1e3:,.0f}",
             ]
         )  # fmt: skip
-    heads = (
-        "sessions/s",
-        "system",
-        "without gaps, mean, s",
-        "to lamps",
-        "P99, s",
-        "with gaps, mean, s",
-        "recomputed, thousand tokens",
-    )
+    times = ("without gaps, mean, s", "to lamps", "P99, s", "with gaps, mean, s")
+    heads = ("sessions/s", "system", *times, "recomputed, thousand tokens")
     return table(heads, rows)
 
 
