@@ -1,8 +1,6 @@
 """docs/report.md, written from results: every number in it comes from a run, and so does what a sentence says of one."""
 
 import json
-import re
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,13 +18,10 @@ from benchmarks.beyond.cases import (
     WORKLOADS,
     Scale,
 )
-from benchmarks.beyond.numbers import Get, percent, ratio, shown, table
+from benchmarks.beyond.numbers import Get, filled, percent, ratio, shown, table
 from benchmarks.reproduction.case import GPTJ, VICUNA, Case
 from benchmarks.reproduction.pool import Results
 from lamps_jax.report.figures.style import save_figure
-
-WIDTH = 150
-"""Of a line of prose."""
 
 COLUMNS: tuple[tuple[str, Get], ...] = (
     ("E2E mean, s", numbers.mean_s),
@@ -67,21 +62,7 @@ def text(scale: Scale, results: Results) -> str:
         _fairness,
     )
     blocks = "\n\n".join([*(section(scale, results) for section in sections), LIMITS]).split("\n\n")
-    return "\n\n".join(map(_filled, blocks)).rstrip() + "\n"
-
-
-def _filled(block: str) -> str:
-    """Prose in lines of one width; tables, headings and pictures as they are."""
-    if block.startswith(("|", "#", "![")):
-        return block
-    items = re.split(r"\n(?=- |\d+\. )", block.strip("\n"))
-    indents = [re.match(r"(- |\d+\. )?", item).end() for item in items]  # pyright: ignore[reportOptionalMemberAccess]
-    return "\n".join(
-        textwrap.fill(
-            " ".join(item.split()), WIDTH, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
-        )
-        for item, indent in zip(items, indents, strict=True)
-    )
+    return "\n\n".join(map(filled, blocks)).rstrip() + "\n"
 
 
 def _pools(scale: Scale) -> list[tuple[str, str, float, cases.Table]]:

@@ -1,12 +1,17 @@
 """What the runs of one case say together, and how it is written."""
 
+import re
 import statistics
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from benchmarks.reproduction.case import Case
 from benchmarks.reproduction.pool import Results
 from lamps_jax.report.runs import Estimate, estimate_of
+
+WIDTH = 150
+"""Of a line of prose."""
 
 Run = Mapping[str, Any]
 Get = Callable[[Run], float]
@@ -77,3 +82,17 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """In Markdown."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def filled(block: str) -> str:
+    """Prose in lines of one width; tables, headings and pictures as they are."""
+    if block.startswith(("|", "#", "![")):
+        return block
+    items = re.split(r"\n(?=- |\d+\. )", block.strip("\n"))
+    indents = [re.match(r"(- |\d+\. )?", item).end() for item in items]  # pyright: ignore[reportOptionalMemberAccess]
+    return "\n".join(
+        textwrap.fill(
+            " ".join(item.split()), WIDTH, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
+        )
+        for item, indent in zip(items, indents, strict=True)
+    )
