@@ -1,16 +1,16 @@
 """Whether a server came through: what it answered, what it still holds, which tools ran how often, and how its memory grew."""
 
-import itertools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
+
+import numpy as np
+from scipy.stats import theilslopes
 
 from benchmarks.soak.visits import SERVER_TOOLS, Visit
 
 MOST_GROWTH_MB_PER_MIN = 2.0
-STRETCH_S = 30.0
 LEAST_JUDGED_S = 120.0
 """Of a shorter stretch nothing is said: caches fill in the first minutes."""
 
@@ -79,23 +79,15 @@ def nothing_left(held: dict[str, int]) -> list[Verdict]:
 
 
 def memory_is_flat(samples: Sequence[tuple[float, int]]) -> list[Verdict]:
-    """Resident memory does not keep growing in the second half, if that is long enough.
+    """Resident memory does not grow in the second half, if that is long enough.
 
-    What leaks does so in every stretch; a few large bodies at once raise what the process holds in one of them, for good. The
-    median over stretches of `STRETCH_S` of how much the least that was held in each exceeds that in the one before tells them
-    apart.
+    The slope is the median of those between all pairs of samples (Theil and Sen), which a few large bodies do not bend.
     """
-    middle = (samples[0][0] + samples[-1][0]) / 2
-    least = dict[int, int]()
-    for at, size in samples:
-        if at >= middle:
-            stretch = int((at - middle) // STRETCH_S)
-            least[stretch] = min(size, least.get(stretch, size))
-    growth = [after - before for before, after in itertools.pairwise(least.values())]
-    is_short = samples[-1][0] - middle < LEAST_JUDGED_S
-    mb_per_min = 0.0 if is_short else 60 / STRETCH_S * median(growth) / 1e6
-    found = {"mb_per_min": mb_per_min, "first_mb": samples[0][1] / 1e6, "last_mb": samples[-1][1] / 1e6}
-    return [Verdict("memory is flat", mb_per_min < MOST_GROWTH_MB_PER_MIN, found)]
+    half = [sample for sample in samples if sample[0] >= (samples[0][0] + samples[-1][0]) / 2]
+    slope = 60 * float(np.asarray(theilslopes([size / 1e6 for _, size in half], [at for at, _ in half]))[0])
+    found = {"mb_per_min": slope, "first_mb": samples[0][1] / 1e6, "last_mb": samples[-1][1] / 1e6}
+    is_short = half[-1][0] - half[0][0] < LEAST_JUDGED_S
+    return [Verdict("memory is flat", is_short or slope < MOST_GROWTH_MB_PER_MIN, found)]
 
 
 def log_is_clean(errors: Sequence[str]) -> list[Verdict]:

@@ -39,9 +39,9 @@ def spec_of(machine: LiveMachine, policy: str, workload: Workload = MIXTURE, **o
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_an_engine_that_computes_plans_what_the_simulation_plans(machine: LiveMachine, policy: str):
-    spec = spec_of(machine, policy)
+    spec = spec_of(machine, policy, window_s=4.0)  # long enough for all these plans on a slow machine, which makes fewer
     computed, simulated = plans_of(spec, machine, machine.executor), plans_of(spec, machine, None)
-    assert len(computed) > 200  # how many there are depends on the machine
+    assert len(computed) > 500
     assert computed == simulated
     assert policy == "vllm" or any(swap_outs for _, _, swap_outs, _ in computed)
 

@@ -54,11 +54,6 @@ def test_memory_that_grows_is_seen_after_some_minutes() -> None:
     assert verdict(60, 100_000)  # too short to say
 
 
-def test_what_is_held_more_since_one_moment_and_for_good_is_no_leak() -> None:
-    (found,) = judge.memory_is_flat([(float(at), 10**9 + 30_000_000 * (at > 450)) for at in range(600)])
-    assert found.holds and found.found["mb_per_min"] == 0.0
-
-
 def test_errors_in_the_log_are_seen_but_for_those_that_were_wanted() -> None:
     lines = ["2026-01-01T00:00:00.000Z ERROR lamps_jax.tools.run: tool Crash raised"]
     assert failing(judge.log_is_clean(lines)) == []
