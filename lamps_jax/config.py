@@ -74,7 +74,7 @@ class SchedulerConfig:
     cache_decay_s: float = 60.0
     preserve_limit_s: float | None = None
     client_keep_s: float = 60.0
-    admission: Literal["whole-context", "next-chunk", "predicted-peak"] | None = None
+    admission: Literal["next-chunk", "whole-context", "predicted-peak"] | None = None
     starvation_threshold: int = 100
     starvation_scope: Literal["waiting", "started"] | None = None
     rank_refresh_steps: int = 16
