@@ -31,7 +31,7 @@ from lamps_jax import terminal
 from lamps_jax.bench.live import LiveRun, run_live
 from lamps_jax.bench.machine import LiveMachine, prepare_machine
 from lamps_jax.config import EngineConfig, SchedulerConfig
-from lamps_jax.engine.build import EMBEDDED_MODEL
+from lamps_jax.engine.build import EMBEDDED_MODEL, Progress
 from lamps_jax.engine.protocols import Executor
 from lamps_jax.options import COMPILE_CACHE
 from lamps_jax.sched.plan import StepPlan, StepResult
@@ -42,11 +42,16 @@ from lamps_jax.sim.reshape import Shape
 from lamps_jax.sim.run import simulate
 from lamps_jax.sim.scripted import VirtualApiRunner
 from lamps_jax.sim.spec import RunSpec
+from lamps_jax.sim.workload import Workload
 from lamps_jax.sim.workloads import load_workload
 
 POLICIES = ("vllm", "infercept", "lamps")
 MAX_MODEL_LEN, MAX_NUM_SEQS, TOKEN_BUDGET = 512, 16, 128
 KV_BLOCKS, HOST_KV_BYTES = 1 + 128, 64 * 2**20
+OPTIONS: dict[str, Any] = {
+    "token_budget": TOKEN_BUDGET, "max_chunk_tokens": TOKEN_BUDGET, "max_num_seqs": MAX_NUM_SEQS,
+    "max_model_len": MAX_MODEL_LEN, "max_calls": 10**9, "prefix_cache": False,
+}  # fmt: skip
 STATISTICS = (("e2e_s", "mean"), ("e2e_s", "p99"), ("ttft_s", "mean"), ("ttft_s", "p99"))
 
 PlanKey = tuple[Any, ...]
@@ -83,6 +88,20 @@ class ComputingExecutor(SimExecutor):
         return charged if self._device is None else self._device.collect(self._handles.pop(0))
 
 
+def small_machine(progress: Progress) -> LiveMachine:
+    """The embedded model with the small pool."""
+    config = EngineConfig(
+        SchedulerConfig(**OPTIONS), num_blocks=KV_BLOCKS, host_kv_bytes=HOST_KV_BYTES, compile_cache=COMPILE_CACHE
+    )
+    return prepare_machine(EMBEDDED_MODEL, config, progress=progress)
+
+
+def small_workload() -> Workload:
+    """The papers' mixture with lengths a quarter and calls a twentieth as long."""
+    shape = Shape(token_scale=0.25, duration_scale=0.05, max_context_tokens=MAX_MODEL_LEN)
+    return load_workload("multi-api", num_scripts=1000, shape=shape)
+
+
 def plans_of(spec: RunSpec, machine: LiveMachine, device: Executor | None) -> list[PlanKey]:
     """Every plan of a run in virtual time, on a device or without one."""
     clock = VirtualClock()
@@ -107,7 +126,10 @@ def compare_plans(spec: RunSpec, machine: LiveMachine) -> dict[str, Any]:
 def compare_latencies(spec: RunSpec, machine: LiveMachine) -> dict[str, Any]:
     """What the engine measured, and what the simulator says of the same run."""
     live, simulated = run_live(spec, machine), simulate(spec)
-    kept = ("arrived", "finished", "num_steps", "preemptions", "recomputed_tokens", "swapped_tokens", "simulated_s", "step_s")
+    kept = (
+        "arrived", "finished", "num_steps", "preemptions", "recomputed_tokens", "swapped_tokens", "simulated_s", "step_s",
+        "window_throughput_rps",
+    )  # fmt: skip
     return {
         "compared": "latencies", "policy": spec.scheduler.policy, "rate_rps": spec.rate_rps, "seed": spec.seed,
         "live": {name: live[name] for name in (*kept, "e2e_s", "ttft_s")},
@@ -170,20 +192,11 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     rates, seeds = [float(text) for text in arguments.rates.split(",")], [int(text) for text in arguments.seeds.split(",")]
-    options: dict[str, Any] = {
-        "token_budget": TOKEN_BUDGET, "max_chunk_tokens": TOKEN_BUDGET, "max_num_seqs": MAX_NUM_SEQS,
-        "max_model_len": MAX_MODEL_LEN, "max_calls": 10**9, "prefix_cache": False,
-    }  # fmt: skip
-    config = EngineConfig(
-        SchedulerConfig(**options), num_blocks=KV_BLOCKS, host_kv_bytes=HOST_KV_BYTES, compile_cache=COMPILE_CACHE
-    )
-    shape = Shape(token_scale=0.25, duration_scale=0.05, max_context_tokens=MAX_MODEL_LEN)
-    workload = load_workload("multi-api", num_scripts=1000, shape=shape)
     with terminal.progress_bar() as progress:
-        machine = prepare_machine(EMBEDDED_MODEL, config, progress=progress)
+        machine, workload = small_machine(progress), small_workload()
 
         def spec(policy: str, rate: float, seed: int) -> RunSpec:
-            scheduler = SchedulerConfig(policy=policy, **options)
+            scheduler = SchedulerConfig(policy=policy, **OPTIONS)
             return RunSpec(workload, machine.hardware, scheduler, rate, seed=seed, window_s=arguments.window, drain=True)
 
         cases = list(product(POLICIES, rates, seeds))

@@ -11,6 +11,8 @@ from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
+from lamps_jax.models.products.product import product
+
 LayerKV: TypeAlias = tuple[Array, Array] | None
 """Keys and values of one layer in whatever form the attention keeps them; None where nothing is kept."""
 
@@ -78,12 +80,7 @@ class Linear(nnx.Module):
         self.bias = nnx.Param(jnp.zeros((out_features,), jnp.float32)) if bias else None
 
     def __call__(self, x: Float[Array, "*batch in"]) -> Float[Array, "*batch out"]:
-        y = lax.dot_general(
-            x.astype(self.dtype),
-            self.weight[...].astype(self.dtype),
-            (((x.ndim - 1,), (1,)), ((), ())),
-            preferred_element_type=jnp.float32,
-        )
+        y = product(x, self.weight[...], self.dtype)
         if self.scale is not None:
             y = y * self.scale[...]
         return y if self.bias is None else y + self.bias[...].astype(jnp.float32)
@@ -124,8 +121,7 @@ class Embedding(nnx.Module):
     def scores(self, x: Float[Array, "*batch features"]) -> Float[Array, "*batch vocab"]:
         """The product of `x` with every vector of the table: the output layer of a model whose embedding is its output matrix."""
         weight = self.weight[...]
-        contract = (((x.ndim - 1,), (1,)), ((), ()))
-        return lax.dot_general(x.astype(weight.dtype), weight, contract, preferred_element_type=jnp.float32)
+        return product(x, weight, weight.dtype)
 
 
 class LayerNorm(nnx.Module):

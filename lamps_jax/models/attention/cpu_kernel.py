@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from llvmlite import ir
 
-from lamps_jax.models.attention.llvm_ir import (
+from lamps_jax.models.attention.reference import MASKED
+from lamps_jax.models.llvm.llvm_ir import (
     F16,
     F32,
     FAST,
@@ -39,8 +40,7 @@ from lamps_jax.models.attention.llvm_ir import (
     sum_of,
     vector_of,
 )
-from lamps_jax.models.attention.reference import MASKED
-from lamps_jax.models.attention.xla_handler import emit_handler
+from lamps_jax.models.llvm.xla_handler import emit_handler
 
 STORED: MappingProxyType[str, ir.Type] = MappingProxyType({"float32": F32, "float16": F16, "uint16": I16})
 """Types of the blocks; uint16 are the bits of bfloat16."""

@@ -17,7 +17,7 @@ from lamps_jax.kv_cache.pool import LayerBlocks
 from lamps_jax.models.attention import xla
 from lamps_jax.models.attention.backend import Unsupported
 from lamps_jax.models.attention.cpu_kernel import STORED, KernelShape, Sizes, emit_kernel
-from lamps_jax.models.attention.llvm_ir import compile_module, host_features
+from lamps_jax.models.llvm.llvm_ir import compile_module, host_features
 
 MIN_ITEMS = 16
 """Parts that a batch is dealt out in, where it has as many heads: enough for threads of unequal speed to end together."""

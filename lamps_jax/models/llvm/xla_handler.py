@@ -10,7 +10,7 @@ Each is an array of 64-bit words here; an index is a field.
 
 from llvmlite import ir
 
-from lamps_jax.models.attention.llvm_ir import (
+from lamps_jax.models.llvm.llvm_ir import (
     I32,
     I64,
     POINTER,

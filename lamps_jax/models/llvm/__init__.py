@@ -1,0 +1,1 @@
+"""LLVM code for this processor, which XLA calls."""
