@@ -1,10 +1,9 @@
 """docs/report.md, written from results: every number in it comes from a run, and so does what a sentence says of one."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.beyond import agents, cases, figures, numbers
+from benchmarks.beyond import cases, figures, loads, numbers
 from benchmarks.beyond.cases import (
     CLAIRVOYANT,
     LAMPS,
@@ -15,21 +14,13 @@ from benchmarks.beyond.cases import (
     RATES,
     RELEASED,
     SOUND,
-    WORKLOADS,
     Scale,
 )
-from benchmarks.beyond.numbers import Get, filled, percent, ratio, shown, table
-from benchmarks.reproduction.case import GPTJ, VICUNA, Case
+from benchmarks.beyond.numbers import COLUMNS, Get, filled, percent, ratio, shown, table
+from benchmarks.reproduction.case import GPTJ, VICUNA
 from benchmarks.reproduction.pool import Results
 from lamps_jax.report.figures.style import save_figure
 
-COLUMNS: tuple[tuple[str, Get], ...] = (
-    ("E2E mean, s", numbers.mean_s),
-    ("E2E P99, s", numbers.p99_s),
-    ("TTFT mean, s", numbers.ttft_s),
-    ("throughput in the window, req/s", numbers.throughput_rps),
-    ("slowdown P99", numbers.slowdown_p99),
-)
 CHANGES: tuple[tuple[str, Get], ...] = (
     ("mean", numbers.mean_s),
     ("P99", numbers.p99_s),
@@ -57,11 +48,12 @@ def text(scale: Scale, results: Results) -> str:
         _ablation,
         _knowledge,
         _tunables,
-        _workloads,
-        _agents,
-        _fairness,
+        loads.workloads,
+        loads.agent_sessions,
+        loads.live_engine,
+        loads.fairness,
     )
-    blocks = "\n\n".join([*(section(scale, results) for section in sections), LIMITS]).split("\n\n")
+    blocks = "\n\n".join([*(section(scale, results) for section in sections), loads.LIMITS]).split("\n\n")
     return "\n\n".join(map(filled, blocks)).rstrip() + "\n"
 
 
@@ -327,82 +319,3 @@ nothing else is reported, would have led to the same choice. More aging buys tai
 ![Mean and 99th percentile against aging_s, a line for each exponent](images/report/tunables.png)
 
 ![Mean and 99th percentile against the error of predictions, lamps and lamps-plus](images/report/noise.png)"""
-
-
-def _workloads(scale: Scale, results: Results) -> str:
-    rows = []
-    for words, name, rate in WORKLOADS:
-        found = cases.workloads(scale, name, rate)
-        for label, seeds in found.items():
-            rows.append([f"{words}, {rate:g} req/s", label, *(shown(numbers.of(results, seeds, get)) for _, get in COLUMNS)])
-    idle = cases.workloads(scale, *WORKLOADS[0][1:])
-    best = min(numbers.of(results, seeds, numbers.mean_s).mean for seeds in idle.values())
-    mine = numbers.of(results, idle["lamps-plus"], numbers.mean_s).mean
-    return f"""## Other loads
-
-{table(["workload", "system", *(name for name, _ in COLUMNS)], rows)}
-
-With hardly any load `lamps-plus` is within {100 * (mine / best - 1):.1f} % of the best."""
-
-
-def _agents(scale: Scale, results: Results) -> str:
-    runs = json.loads(agents.RESULTS.read_text(encoding="utf-8"))["runs"]
-    return f"""## Sessions of coding agents
-
-Recorded sessions of coding agents, their lengths and gaps scaled to a sixteenth, as requests whose calls are the gaps
-(`python -m benchmarks.beyond.agents`); what policies know they learn while serving. The gaps are heavy-tailed, and most of a
-session's time; no policy can shorten them, so that the times without them tell more:
-
-{agents.as_table(runs)}
-
-`lamps` foresees the mean gap and discards for gaps that turn out short; on demand nothing is given up that nobody asks for,
-and then it goes to the host."""
-
-
-def _fairness(scale: Scale, results: Results) -> str:
-    blocks = [
-        """## Who pays
-
-The slowdown of a request is its latency over what it would take with the machine to itself, its calls included. In drained
-runs everybody finishes; the question is how much later."""
-    ]
-    for pool, hardware in POOLS.items():
-        rate = RATES[hardware][-1]
-        found = cases.targets(scale, hardware, rate)
-        kinds = sorted({kind for run in map(results.__getitem__, found[PLUS]) for kind in run["slowdown_by_type"]})
-        rows = []
-        for kind in kinds:
-            cells = [
-                f"{_of_type(results, found[label], kind, 'mean')} / {_of_type(results, found[label], kind, 'p99')}"
-                for label in (SOUND, LAMPS, PLUS)
-            ]
-            rows.append([kind, *cells])
-        blocks.append(f"{pool}, {rate:g} req/s, slowdown by type, mean / P99:\n\n" + table(["type", SOUND, LAMPS, PLUS], rows))
-    finished = []
-    for _, _, _, found in _pools(scale):
-        finished += [
-            numbers.of(results, found[label], lambda run: run["finished"] / run["arrived"]).mean for label in (SOUND, LAMPS, PLUS)
-        ]
-    blocks.append(f"The share that finished is {100 * min(finished):.0f} % for every type, system and pool.")
-    blocks.append("![Slowdown by decile of isolated length](images/report/fairness.png)")
-    return "\n\n".join(blocks)
-
-
-def _of_type(results: Results, seeds: Sequence[Case], kind: str, statistic: str) -> str:
-    values = [
-        run["slowdown_by_type"][kind]["slowdown"] for run in map(results.__getitem__, seeds) if kind in run["slowdown_by_type"]
-    ]
-    return f"{sum(value[statistic] for value in values) / len(values):,.1f}"
-
-
-LIMITS = """## Limits
-
-- Simulated: the scheduler is the one that serves, the device is a cost model whose constants are derived from the papers
-  ([simulator.md](simulator.md)). How well the simulator foretells a live engine is in
-  [benchmarking.md](benchmarking.md); the papers' GPUs were not at hand.
-- One overload of ten minutes, Poisson arrivals. In an overload that does not end, no order has finite waits.
-- Costs of steps and copies are measured when the engine starts and are not fitted again while it runs.
-- A client's priorities and requests that resume with blocks on the device go before ranks, and outside of the bound.
-- The small pool leaves less to be gained than was hoped for: with sound admission even the clairvoyant is not far below
-  `lamps`, since what is short there is memory for requests that compute.
-"""

@@ -52,6 +52,16 @@ def recomputed(run: Run) -> float:
     return run["recomputed_tokens"] / 1e3
 
 
+COLUMNS: tuple[tuple[str, Get], ...] = (
+    ("E2E mean, s", mean_s),
+    ("E2E P99, s", p99_s),
+    ("TTFT mean, s", ttft_s),
+    ("throughput in the window, req/s", throughput_rps),
+    ("slowdown P99", slowdown_p99),
+)
+"""What tables tell of a system."""
+
+
 def of(results: Results, cases: Sequence[Case], get: Get) -> Estimate:
     """The mean over seeds, and its interval."""
     estimate = estimate_of([get(results[case]) for case in cases])

@@ -55,6 +55,9 @@ ROWS_OF_BLOCK = 32
 WIDE_STRIDE = STRETCH + MULTIPLE
 """Between rows of a tile that was made float32: rows a power of two apart would get into each other's way in the cache."""
 
+DIRECT_GROUPS = 2
+"""Groups of rows up to which converting a tile for each costs less than storing what it was converted to."""
+
 PREFETCH = 3
 """The cache to prefetch to: 3 is the first, 2 the second."""
 
@@ -150,7 +153,7 @@ class _Emitter:
             if self._stored == F32:
                 self._all_groups(b, tiles, groups, rows, [x_here, here, ahead, sums, inputs, inputs, length])
             else:
-                with b.if_else(b.icmp_signed("==", groups, I64(1))) as (alone, several):
+                with b.if_else(b.icmp_signed("<=", groups, I64(DIRECT_GROUPS))) as (alone, several):
                     with alone:
                         self._all_groups(b, tiles, groups, rows, [x_here, here, ahead, sums, inputs, inputs, length])
                     with several:

@@ -4,6 +4,7 @@ import ctypes
 import functools
 import logging
 import math
+import sys
 from typing import Any
 
 import jax
@@ -19,7 +20,7 @@ from lamps_jax.models.products.cpu_kernel import MULTIPLE, OUTPUTS_OF_ITEM, Regi
 logger = logging.getLogger(__name__)
 
 FEW = 32
-"""Rows up to which XLA's matrix product is the slower one in any type."""
+"""Rows up to which XLA's matrix product is slower in any type; a single row of float32 it multiplies as fast as memory allows."""
 
 TOLERANCE = 1e-5
 
@@ -31,43 +32,49 @@ def product(x: Float[Array, "*batch in"], matrix: Num[Array, "out in"], dtype: D
     convert the matrix first.
     """
     rows, inputs = math.prod(x.shape[:-1]), x.shape[-1]
-    fits = jax.default_backend() == "cpu" and rows > 0 and inputs > 0 and inputs % MULTIPLE == 0
-    return (_by_kernel if fits and rows <= _most_rows(matrix.dtype.name) else _by_xla)(x.astype(dtype), matrix)
+    fits = jax.default_backend() == "cpu" and inputs > 0 and inputs % MULTIPLE == 0
+    return (by_kernel if fits and rows in _kernels_rows(matrix.dtype.name) else by_xla)(x.astype(dtype), matrix)
 
 
 @functools.cache
-def _most_rows(stored: str) -> float:
-    """Up to how many rows the kernel is the faster one here.
+def _kernels_rows(stored: str) -> range:
+    """The numbers of rows for which the kernel is the faster one here.
 
     XLA makes a float32 matrix of an int8 one at every use, and of one of bfloat16 where the processor has no instructions for it.
     """
-    if stored == "bfloat16":
-        return FEW if any(host_features().get(name) for name in ("avx512bf16", "amx-bf16", "bf16")) else math.inf
-    return {"float32": FEW, "int8": math.inf}.get(stored, 0)
+    has_bfloat16 = any(host_features().get(name) for name in ("avx512bf16", "amx-bf16", "bf16"))
+    rows = {
+        "float32": range(2, FEW + 1),
+        "bfloat16": range(1, FEW + 1 if has_bfloat16 else sys.maxsize),
+        "int8": range(1, sys.maxsize),
+    }
+    return rows.get(stored, range(0))
 
 
-def _by_xla(x: Float[Array, "*batch in"], matrix: Num[Array, "out in"]) -> Float[Array, "*batch out"]:
+def by_xla(x: Float[Array, "*batch in"], matrix: Num[Array, "out in"]) -> Float[Array, "*batch out"]:
+    """As XLA multiplies."""
     contracted = (((x.ndim - 1,), (1,)), ((), ()))
     return lax.dot_general(x, matrix.astype(x.dtype), contracted, preferred_element_type=jnp.float32)
 
 
 @jax.custom_vjp
-def _by_kernel(x: Float[Array, "*batch in"], matrix: Num[Array, "out in"]) -> Float[Array, "*batch out"]:
+def by_kernel(x: Float[Array, "*batch in"], matrix: Num[Array, "out in"]) -> Float[Array, "*batch out"]:
+    """As the CPU's kernel multiplies, where the program runs on one; the number of inputs must be a multiple of `MULTIPLE`."""
     target = _register(matrix.dtype.name)
     if target is None:
-        return _by_xla(x, matrix)
-    return lax.platform_dependent(x, matrix, cpu=functools.partial(_call, target), default=_by_xla)
+        return by_xla(x, matrix)
+    return lax.platform_dependent(x, matrix, cpu=functools.partial(_call, target), default=by_xla)
 
 
 def _forward(x: Array, matrix: Array) -> tuple[Array, tuple[Array, Array]]:
-    return _by_kernel(x, matrix), (x, matrix)
+    return by_kernel(x, matrix), (x, matrix)
 
 
 def _backward(known: tuple[Array, Array], gradient: Array) -> Any:
-    return jax.vjp(_by_xla, *known)[1](gradient)
+    return jax.vjp(by_xla, *known)[1](gradient)
 
 
-_by_kernel.defvjp(_forward, _backward)
+by_kernel.defvjp(_forward, _backward)
 
 
 def _call(target: str, x: Float[Array, "*batch in"], matrix: Num[Array, "out in"]) -> Float[Array, "*batch out"]:
