@@ -8,6 +8,7 @@ on its way from memory. A row's numbers depend neither on the other rows nor on 
 Source: Goto and van de Geijn, 2008, Anatomy of high-performance matrix multiplication, for tiles that fill the registers.
 """
 
+from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -82,6 +83,18 @@ class Sizes(NamedTuple):
     inputs: Any
 
 
+class _Stretch(NamedTuple):
+    """What the functions for tiles take: where the rows and the tile begin, what to fetch, and how far their rows lie apart."""
+
+    x: Value
+    matrix: Value
+    ahead: Value
+    sums: Value
+    x_stride: Value
+    stride: Value
+    length: Value
+
+
 def emit_product(stored: str, registers: Registers) -> ir.Module:
     """A module whose ``handler`` takes x `[rows, inputs]`, a matrix `[outputs, inputs]` and `Sizes`, and gives their product."""
     module = ir.Module("product")
@@ -136,7 +149,6 @@ class _Emitter:
         """``outputs(x, matrix, out, first, rows, outputs, inputs)``: `count` outputs from `first` on, for all rows."""
         function = self._function(f"outputs_{count}", [POINTER] * 3 + [I64] * 4)
         x, matrix, out, first, rows, outputs, inputs = function.args
-        tiles = [self._tile(self._stored, count, num_rows) for num_rows in range(1, self._most + 1)]
         b = builder_of(function)
         sums = local(b, self._vector, ROWS_OF_BLOCK * count)
         with loop(b, I64(0), b.mul(rows, I64(count))) as at:
@@ -150,18 +162,18 @@ class _Emitter:
             length = smaller(b, I64(STRETCH), b.sub(inputs, start))
             here, ahead = (element(b, matrix, b.add(b.mul(row, inputs), start), self._stored) for row in (first, following))
             x_here = element(b, x, start, F32)
+            direct = _Stretch(x_here, here, ahead, sums, inputs, inputs, length)
             if self._stored == F32:
-                self._all_groups(b, tiles, groups, rows, [x_here, here, ahead, sums, inputs, inputs, length])
+                self._all_groups(b, count, F32, groups, rows, direct)
             else:
-                with b.if_else(b.icmp_signed("<=", groups, I64(DIRECT_GROUPS))) as (alone, several):
-                    with alone:
-                        self._all_groups(b, tiles, groups, rows, [x_here, here, ahead, sums, inputs, inputs, length])
-                    with several:
+                with b.if_else(b.icmp_signed("<=", groups, I64(DIRECT_GROUPS))) as (few, many):
+                    with few:
+                        self._all_groups(b, count, self._stored, groups, rows, direct)
+                    with many:
                         wide = local(b, F32, count * WIDE_STRIDE)
                         b.call(self._widen(count), [here, ahead, wide, inputs, length])
-                        wide_tiles = [self._tile(F32, count, num_rows) for num_rows in range(1, self._most + 1)]
-                        arguments = [x_here, wide, wide, sums, inputs, I64(WIDE_STRIDE), length]
-                        self._all_groups(b, wide_tiles, groups, rows, arguments)
+                        widened = direct._replace(matrix=wide, ahead=wide, stride=I64(WIDE_STRIDE))
+                        self._all_groups(b, count, F32, groups, rows, widened)
         with loop(b, I64(0), rows) as row:
             place = element(b, out, b.add(b.mul(row, outputs), first), F32)
             for at in range(count):
@@ -170,17 +182,17 @@ class _Emitter:
         b.ret_void()
         return function
 
-    def _all_groups(self, b: Builder, tiles: list[ir.Function], groups: Value, rows: Value, arguments: list[Value]) -> None:
+    def _all_groups(self, b: Builder, count: int, stored: ir.Type, groups: Value, rows: Value, stretch: _Stretch) -> None:
         """Multiplies a stretch with every group of rows, whose sizes differ by one at most; the first fetches ahead."""
-        x, here, ahead, sums, x_stride, *others = arguments
-        count = tiles[0].name.split("_")[2]
+        tiles = [self._tile(stored, count, num_rows) for num_rows in range(1, self._most + 1)]
         with loop(b, I64(0), groups) as group:
             begin = b.sdiv(b.mul(group, rows), groups)
             size = b.sub(b.sdiv(b.mul(b.add(group, I64(1)), rows), groups), begin)
-            given = [
-                element(b, x, b.mul(begin, x_stride), F32), here, b.select(b.icmp_signed("==", group, I64(0)), ahead, here),
-                element(b, sums, b.mul(begin, I64(int(count))), self._vector), x_stride, *others,
-            ]  # fmt: skip
+            of_group = stretch._replace(
+                x=element(b, stretch.x, b.mul(begin, stretch.x_stride), F32),
+                ahead=b.select(b.icmp_signed("==", group, I64(0)), stretch.ahead, stretch.matrix),
+                sums=element(b, stretch.sums, b.mul(begin, I64(count)), self._vector),
+            )
             done = b.append_basic_block("done")
             blocks = [b.append_basic_block("rows") for _ in tiles]
             switch = b.switch(size, blocks[-1])
@@ -188,12 +200,12 @@ class _Emitter:
                 switch.add_case(I64(number), block)
             for block, tile in zip(blocks, tiles, strict=True):
                 b.position_at_end(block)
-                b.call(tile, given)
+                b.call(tile, list(of_group))
                 b.branch(done)
             b.position_at_end(done)
 
     def _tile(self, stored: ir.Type, count: int, num_rows: int) -> ir.Function:
-        """``tile(x, matrix, ahead, sums, x_stride, stride, length)``: adds the products of a stretch to the sums of some rows.
+        """A function of `_Stretch` that adds the products of a stretch to the sums of some rows.
 
         The same place of `ahead` is fetched into the cache meanwhile.
         """
@@ -255,7 +267,7 @@ class _Emitter:
             address = element(b, matrix, b.add(b.mul(I64(output), stride), start), self._stored)
             b.call(prefetch, [address, I32(0), I32(PREFETCH), I32(1)])
 
-    def _function(self, name: str, arguments: list[ir.Type]) -> ir.Function:
+    def _function(self, name: str, arguments: Sequence[ir.Type]) -> ir.Function:
         """A function of the module's own, which returns nothing; written once."""
         function = ir.Function(self._module, ir.FunctionType(VOID, arguments), self._module.get_unique_name(name))
         function.linkage = "internal"

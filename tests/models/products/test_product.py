@@ -51,9 +51,9 @@ def test_rounded_numbers_come_within_what_float32_sums_lose(stored: str) -> None
 def test_the_numbers_of_a_row_depend_neither_on_its_company_nor_on_its_place(stored: str) -> None:
     x = jax.random.normal(jax.random.key(0), (23, 768))
     matrix = (30 * jax.random.normal(jax.random.key(1), (130, 768))).astype(stored)
-    together = np.asarray(product(x, matrix, "float32"))
+    together = np.asarray(products.by_kernel(x, matrix))
     for row in range(len(x)):
-        np.testing.assert_array_equal(np.asarray(product(x[row : row + 1], matrix, "float32"))[0], together[row])
+        np.testing.assert_array_equal(np.asarray(products.by_kernel(x[row : row + 1], matrix))[0], together[row])
 
 
 @pytest.mark.parametrize(("rows", "inputs"), [(1, 16), (2, 24), (3, 7), (40, 32), (0, 16)])
