@@ -93,6 +93,19 @@ def endpoint(runs: Iterable[Run]) -> str:
     )
 
 
+def products(runs: Sequence[Run]) -> str:
+    """How many times as fast as XLA's a product is: a matrix a row, numbers of rows of the other factor across."""
+    sizes = list(dict.fromkeys(run["rows"] for run in runs))
+    rows = []
+    for outputs, inputs, dtype in dict.fromkeys((run["outputs"], run["inputs"], run["dtype"]) for run in runs):
+        found = [run_of(runs, outputs=outputs, inputs=inputs, dtype=dtype, rows=size) for size in sizes]
+        read = f"{found[0]['matrix_bytes_per_s'] / 1e9:.1f}"
+        computed = f"{max(run['flop_per_s'] for run in found) / 1e9:.0f}"
+        rows.append((f"{outputs:,} × {inputs:,}", dtype, *(f"{run['speedup']['median']:.2f}" for run in found), read, computed))
+    heads = [f"{size} rows" if size > 1 else "1 row" for size in sizes]
+    return table(" | ".join(["matrix", "type", *heads, "GB/s at 1 row", "GFLOP/s at most"]), rows)
+
+
 def peers(runs: Iterable[Run]) -> str:
     """Other engines beside ours, pair by pair."""
     rows = [
