@@ -9,7 +9,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11 py
 	$(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-fast lint format reproduce reproduce-quick train-predictor train-embedded aot aot-tpu aot-cuda peers clean
+.PHONY: help serve test test-long test-fast lint format reproduce reproduce-quick train-predictor train-embedded aot aot-tpu aot-cuda peers clean
 
 help:  ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -17,11 +17,16 @@ help:  ## Lists the targets
 serve: $(VENV)/.serve  ## Serves the embedded model on http://127.0.0.1:$(PORT); options in ARGS
 	$(BIN)/lamps-jax serve --host 127.0.0.1 --port $(PORT) $(ARGS)
 
-test: $(VENV)/.test $(VENV)-clients/.ready  ## Runs every test
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
+PYTEST = $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+
+test: $(VENV)/.test $(VENV)-clients/.ready  ## Runs the tests, but for those that take most of a minute each
+	$(PYTEST) -m "not long" $(ARGS)
+
+test-long: $(VENV)/.test $(VENV)-clients/.ready  ## Runs those
+	$(PYTEST) -m long $(ARGS)
 
 test-fast: $(VENV)/.test  ## Runs the tests of the inner loop
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder -m "not slow" $(ARGS)
+	$(PYTEST) -m "not slow and not long" $(ARGS)
 
 lint: $(VENV)/.dev  ## Checks style and types, as CI does
 	$(BIN)/ruff check .

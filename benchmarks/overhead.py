@@ -3,8 +3,9 @@
     python -m benchmarks.overhead --out benchmarks/results/overhead.json
 
 The same prompts, with answers of exact length, go through ``LLM.generate`` in this process, and whole and streamed through
-``lamps-jax serve`` in another, in turns, so that what else the machine does falls on all of them. The clients are part of what is
-measured, as they share the cores with the server. With ``--profile`` py-spy, if it is installed, looks at the server under load.
+``lamps-jax serve`` in another, in turns, so that what else the machine does falls on all of them. The clients share the cores
+with the server, and so are part of what is measured; what processors work for the server and for the clients is told apart. With
+``--profile`` py-spy, if it is installed, looks at the server under load.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 
@@ -85,45 +86,76 @@ async def _ask(client: httpx.AsyncClient, question: str, *, stream: bool) -> int
     return seen.num_tokens
 
 
+class Measured(NamedTuple):
+    """One turn of one way.
+
+    Attributes:
+        rate: Tokens per second.
+        engine_us: Work of processors a token in the engine's process.
+        clients_us: The same in the clients'; 0 where there are none.
+    """
+
+    rate: float
+    engine_us: float
+    clients_us: float
+
+
+def one_turn(server: ServerProcess, llm: LLM, way: str, asked: Sequence[str], concurrency: int) -> Measured:
+    """All of `asked`, one way."""
+    server_s, own_s, num_tokens = server.processor_s(), time.process_time(), OUTPUT_TOKENS * len(asked)
+    if way == "in process":
+        rate = in_process(llm, asked, concurrency)
+        return Measured(rate, 1e6 * (time.process_time() - own_s) / num_tokens, 0.0)
+    rate = asyncio.run(served(server.url, asked, concurrency, stream=way == "streamed"))
+    work_s = server.processor_s() - server_s, time.process_time() - own_s
+    return Measured(rate, *(1e6 * each / num_tokens for each in work_s))
+
+
 def measure(server: ServerProcess, llm: LLM, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """All ways with each number of clients, in turns; the first turn, which compiles what is compiled late, does not count."""
     runs, first = list[dict[str, Any]](), 0
     for concurrency in map(int, arguments.clients.split(",")):
-        rates: dict[str, list[float]] = {"in process": [], "whole": [], "streamed": []}
+        turns: dict[str, list[Measured]] = {"in process": [], "whole": [], "streamed": []}
         for turn in range(arguments.rounds + 1):
-            for way, measured in rates.items():
+            for way, measured in turns.items():
                 asked, first = questions(arguments.requests, first=first), first + arguments.requests
-                if way == "in process":
-                    rate = in_process(llm, asked, concurrency)
-                else:
-                    rate = asyncio.run(served(server.url, asked, concurrency, stream=way == "streamed"))
-                measured += [rate] if turn else []
-        runs += [run_of(way, concurrency, measured, rates["in process"]) for way, measured in rates.items()]
+                found = one_turn(server, llm, way, asked, concurrency)
+                measured += [found] if turn else []
+        runs += [run_of(way, concurrency, measured, turns["in process"]) for way, measured in turns.items()]
         show(runs[-3:])
     return runs
 
 
-def run_of(way: str, concurrency: int, rates: Sequence[float], alone: Sequence[float]) -> dict[str, Any]:
+def run_of(way: str, concurrency: int, turns: Sequence[Measured], alone: Sequence[Measured]) -> dict[str, Any]:
     """The results document's entry for one way: ratios are of neighbouring turns."""
-    ratios = [rate / reference for rate, reference in zip(rates, alone, strict=True)]
-    extra_us = [1e6 / rate - 1e6 / reference for rate, reference in zip(rates, alone, strict=True)]
+    rates = [turn.rate for turn in turns]
+    ratios = [turn.rate / reference.rate for turn, reference in zip(turns, alone, strict=True)]
+    extra_us = [1e6 / turn.rate - 1e6 / reference.rate for turn, reference in zip(turns, alone, strict=True)]
     return {
         "workload": way,
         "clients": concurrency,
         "rounds": len(rates),
-        "tokens_per_s": {"median": statistics.median(rates), "least": min(rates), "most": max(rates)},
-        "over_in_process": {"median": statistics.median(ratios), "least": min(ratios), "most": max(ratios)},
-        "extra_us_a_token": {"median": statistics.median(extra_us), "least": min(extra_us), "most": max(extra_us)},
+        "tokens_per_s": spread(rates),
+        "over_in_process": spread(ratios),
+        "extra_us_a_token": spread(extra_us),
+        "engine_processor_us_a_token": spread([turn.engine_us for turn in turns]),
+        "clients_processor_us_a_token": spread([turn.clients_us for turn in turns]),
     }
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """The median, and what it lies between."""
+    return {"median": statistics.median(values), "least": min(values), "most": max(values)}
 
 
 def show(runs: Sequence[dict[str, Any]]) -> None:
     """Rows of the table."""
     for run in runs:
         rate, ratio, extra = run["tokens_per_s"], run["over_in_process"], run["extra_us_a_token"]
+        work = [run[f"{whose}_processor_us_a_token"]["median"] for whose in ("engine", "clients")]
         print(
             f"{run['workload']:10} {run['clients']:7} {rate['median']:9.0f} {ratio['median']:11.2f} "
-            f"{ratio['least']:6.2f}-{ratio['most']:4.2f} {extra['median']:15.0f}"
+            f"{ratio['least']:6.2f}-{ratio['most']:4.2f} {extra['median']:15.0f} {work[0]:15.0f} {work[1]:15.0f}"
         )
 
 
@@ -175,7 +207,8 @@ def main() -> None:
     arguments = parser.parse_args()
     scheduler = SchedulerConfig(max_num_seqs=32, max_model_len=1024)
     llm = LLM(tools=(), config=EngineConfig(scheduler, compile_cache=COMPILE_CACHE))
-    print(f"{'':10} {'clients':>7} {'tokens/s':>9} {'/ in process':>11} {'spread':>11} {'extra µs/token':>15}")
+    heads = f"{'':10} {'clients':>7} {'tokens/s':>9} {'/ in process':>11} {'spread':>11} {'extra µs/token':>15}"
+    print(f"{heads} {'server works':>15} {'clients work':>15}")
     with serving([*options_of(policy="preserve", max_num_seqs=32), "--no-tools"]) as server:
         runs = measure(server, llm, arguments)
         if arguments.profile:

@@ -44,6 +44,11 @@ class ServerProcess:
         pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
 
+    def processor_s(self) -> float:
+        """Seconds that processors have worked for it, its threads together."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # in user mode, and in the kernel
+
     def unfinished(self, *, within_s: float = 10.0) -> dict[str, int]:
         """What it still holds once no request should be left: blocks, requests by state; all 0 if nothing is lost.
 

@@ -106,6 +106,35 @@ def products(runs: Sequence[Run]) -> str:
     return table(" | ".join(["matrix", "type", *heads, "GB/s at 1 row", "GFLOP/s at most"]), rows)
 
 
+def overhead(runs: Iterable[Run]) -> str:
+    """The server beside `LLM.generate`, and what processors work for a token in each process."""
+    rows = []
+    for run in runs:
+        if "over_in_process" in run:
+            ratio = run["over_in_process"]
+            work = [f"{run[f'{whose}_processor_us_a_token']['median']:.0f}" for whose in ("engine", "clients")]
+            spread = "" if run["workload"] == "in process" else f" ({ratio['least']:.2f}–{ratio['most']:.2f})"
+            rate, extra = f"{run['tokens_per_s']['median']:.0f}", f"{run['extra_us_a_token']['median']:.0f}"
+            rows.append((run["clients"], run["workload"], rate, f"{ratio['median']:.2f}{spread}", extra, *work))
+    return table(
+        "requests at once | way | tokens/s | ratio | extra µs a token | work of the engine's process, µs | of the clients', µs",
+        rows,
+    )
+
+
+def agent_gaps(runs: Iterable[Run]) -> str:
+    """What is found of prompts that come back after a tool, and how long they take."""
+    rows = [
+        (
+            run["policy"], f"{run['client_keep_s']:g}", f"{100 * run['cached_share']:.0f} %",
+            *(f"{1e3 * run[name]['mean']:.0f}, {1e3 * run[name]['p99']:.0f}" for name in ("resume_ttft_s", "e2e_s")),
+        )
+        for run in runs
+    ]  # fmt: skip
+    head = "policy | `--client-keep-s` | prompt tokens found | first token after a gap, ms (mean, P99) | a turn, ms (mean, P99)"
+    return table(head, rows)
+
+
 def peers(runs: Iterable[Run]) -> str:
     """Other engines beside ours, pair by pair."""
     rows = [

@@ -47,7 +47,7 @@ def test_prompts_repeat_no_token_at_once_and_have_none_that_is_special() -> None
     assert min(prompt) >= 3 and all(one != next_one for one, next_one in itertools.pairwise(prompt))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("peer", [name for name in INSTALLED if name not in (OURS, REFERENCE, "transformers compiled")])
 def test_an_engine_that_is_installed_gives_the_same_tokens_and_is_timed(checkpoint: Path, peer: str) -> None:
     runs = compared(checkpoint, "float32", peer, [("decode", 2, 16, 2), ("prefill", 16)], 1, batch=2, context=32)

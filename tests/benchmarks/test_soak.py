@@ -60,7 +60,7 @@ def test_errors_in_the_log_are_seen_but_for_those_that_were_wanted() -> None:
     assert failing(judge.log_is_clean([*lines, "2026-01-01T00:00:00.000Z ERROR lamps_jax.engine: lost"])) != []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_server_comes_through_a_short_soak(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.soak", "--minutes", "0.34", "--clients", "12", "--fault-every-s", "3"]
     finished = subprocess.run(

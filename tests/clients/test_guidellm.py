@@ -17,6 +17,7 @@ MODEL = ROOT / "lamps_jax" / "embedded" / "model"
 PROMPT_TOKENS, OUTPUT_TOKENS, REQUESTS = 32, 24, 20
 
 
+@pytest.mark.long
 def requests_of(clients: Path, server: ServerProcess, folder: Path, *, route: str, data: str = "") -> dict[str, list[Any]]:
     """What guidellm says of the requests of a short run at a constant rate."""
     arguments = {

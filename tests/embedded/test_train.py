@@ -42,7 +42,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_training_run_that_is_killed_goes_on_and_ends_with_the_same_weights(trained: Path, tmp_path: Path) -> None:
     killed = tmp_path / "killed"
     process = start_training(killed)
@@ -56,7 +56,7 @@ def test_a_training_run_that_is_killed_goes_on_and_ends_with_the_same_weights(tr
     assert (killed / "model.safetensors").read_bytes() == (trained / "model.safetensors").read_bytes()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_last_phase_alone_starts_from_a_finished_model_and_keeps_its_tokenizer(trained: Path, tmp_path: Path) -> None:
     finish = TRAIN.replace("progress=progress", "start_from=Path(sys.argv[2]), progress=progress")
     still = finish.replace("Phase(18, 3e-3, 2, 9, 20), Phase(12, 2e-3, 2, 6, 6, decision_weight=3.0)", "Phase(1, 0.0, 1, 1, 1),")

@@ -155,7 +155,8 @@ class _Emitter:
             b.store(ir.Constant(self._vector, None), element(b, sums, at, self._vector))
         # The tile that will be wanted next; behind the last there is none, and the last itself is fetched again.
         following = smaller(b, b.add(first, I64(count)), b.sub(outputs, I64(count)))
-        groups = b.sdiv(b.add(rows, I64(self._most - 1)), I64(self._most))
+        most = self._most if count == TILE else 1  # what is left behind the last tile is little: not worth code of its own
+        groups = b.sdiv(b.add(rows, I64(most - 1)), I64(most))
         stretches = b.sdiv(b.add(inputs, I64(STRETCH - 1)), I64(STRETCH))
         with loop(b, I64(0), stretches) as stretch:
             start = b.mul(stretch, I64(STRETCH))
@@ -163,8 +164,8 @@ class _Emitter:
             here, ahead = (element(b, matrix, b.add(b.mul(row, inputs), start), self._stored) for row in (first, following))
             x_here = element(b, x, start, F32)
             direct = _Stretch(x_here, here, ahead, sums, inputs, inputs, length)
-            if self._stored == F32:
-                self._all_groups(b, count, F32, groups, rows, direct)
+            if self._stored == F32 or count < TILE:
+                self._all_groups(b, count, self._stored, groups, rows, direct)
             else:
                 with b.if_else(b.icmp_signed("<=", groups, I64(DIRECT_GROUPS))) as (few, many):
                     with few:
@@ -184,7 +185,7 @@ class _Emitter:
 
     def _all_groups(self, b: Builder, count: int, stored: ir.Type, groups: Value, rows: Value, stretch: _Stretch) -> None:
         """Multiplies a stretch with every group of rows, whose sizes differ by one at most; the first fetches ahead."""
-        tiles = [self._tile(stored, count, num_rows) for num_rows in range(1, self._most + 1)]
+        tiles = [self._tile(stored, count, num_rows) for num_rows in range(1, (self._most if count == TILE else 1) + 1)]
         with loop(b, I64(0), groups) as group:
             begin = b.sdiv(b.mul(group, rows), groups)
             size = b.sub(b.sdiv(b.mul(b.add(group, I64(1)), rows), groups), begin)
