@@ -155,8 +155,8 @@ class _Emitter:
             b.store(ir.Constant(self._vector, None), element(b, sums, at, self._vector))
         # The tile that will be wanted next; behind the last there is none, and the last itself is fetched again.
         following = smaller(b, b.add(first, I64(count)), b.sub(outputs, I64(count)))
-        most = self._most if count == TILE else 1  # what is left behind the last tile is little: not worth code of its own
-        groups = b.sdiv(b.add(rows, I64(most - 1)), I64(most))
+        at_once = self._rows_at_once(count)
+        groups = b.sdiv(b.add(rows, I64(at_once - 1)), I64(at_once))
         stretches = b.sdiv(b.add(inputs, I64(STRETCH - 1)), I64(STRETCH))
         with loop(b, I64(0), stretches) as stretch:
             start = b.mul(stretch, I64(STRETCH))
@@ -183,9 +183,13 @@ class _Emitter:
         b.ret_void()
         return function
 
+    def _rows_at_once(self, count: int) -> int:
+        """Of a group; what is left behind the last whole tile is little, and not worth code for several."""
+        return self._most if count == TILE else 1
+
     def _all_groups(self, b: Builder, count: int, stored: ir.Type, groups: Value, rows: Value, stretch: _Stretch) -> None:
         """Multiplies a stretch with every group of rows, whose sizes differ by one at most; the first fetches ahead."""
-        tiles = [self._tile(stored, count, num_rows) for num_rows in range(1, (self._most if count == TILE else 1) + 1)]
+        tiles = [self._tile(stored, count, num_rows) for num_rows in range(1, self._rows_at_once(count) + 1)]
         with loop(b, I64(0), groups) as group:
             begin = b.sdiv(b.mul(group, rows), groups)
             size = b.sub(b.sdiv(b.mul(b.add(group, I64(1)), rows), groups), begin)

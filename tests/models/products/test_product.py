@@ -11,6 +11,7 @@ from jaxtyping import Array
 
 from lamps_jax.models.products import product as products
 from lamps_jax.models.products.product import product
+from tests.properties import examples
 
 TYPES = ("float32", "bfloat16", "int8")
 
@@ -26,7 +27,7 @@ def expected(x: Array, matrix: Array) -> np.ndarray:
     return np.asarray(x, np.float64) @ np.asarray(matrix.astype(jnp.float32), np.float64).T
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(15))
 @given(
     st.integers(1, 70), st.integers(1, 70), st.integers(1, 80).map(lambda n: 16 * n), st.sampled_from(TYPES), st.integers(0, 99)
 )
