@@ -61,10 +61,10 @@ def main() -> None:
     """Measures, prints the table and writes the document."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=RESULTS, help="where to write the results")
-    parser.add_argument("--rates", default="48,72", help="requests a second, with commas between")
+    parser.add_argument("--rates", default="28,40", help="requests a second, with commas between")
     parser.add_argument("--seeds", default="0,1,2", help="with commas between")
     parser.add_argument(
-        "--window", type=float, default=40.0, help="seconds in which requests arrive; all are served to their end"
+        "--window", type=float, default=20.0, help="seconds in which requests arrive; all are served to their end"
     )
     arguments = parser.parse_args()
     rates, seeds = [float(text) for text in arguments.rates.split(",")], [int(text) for text in arguments.seeds.split(",")]
