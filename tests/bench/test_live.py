@@ -37,7 +37,10 @@ def spec_of(machine: LiveMachine, policy: str, workload: Workload = MIXTURE, **o
     return RunSpec(workload, machine.hardware, scheduler, **chosen)  # pyright: ignore[reportArgumentType]
 
 
-@pytest.mark.parametrize("policy", POLICIES)
+SOME = [pytest.param(policy, marks=[] if policy == "lamps" else [pytest.mark.long]) for policy in POLICIES]
+
+
+@pytest.mark.parametrize("policy", SOME)
 def test_an_engine_that_computes_plans_what_the_simulation_plans(machine: LiveMachine, policy: str):
     spec = spec_of(machine, policy, window_s=4.0)  # long enough for all these plans on a slow machine, which makes fewer
     computed, simulated = plans_of(spec, machine, machine.executor), plans_of(spec, machine, None)
@@ -46,7 +49,7 @@ def test_an_engine_that_computes_plans_what_the_simulation_plans(machine: LiveMa
     assert policy == "vllm" or any(swap_outs for _, _, swap_outs, _ in computed)
 
 
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("policy", SOME)
 def test_everything_that_arrives_is_served_as_its_script_says_and_no_block_is_lost(machine: LiveMachine, policy: str):
     run = LiveRun(spec_of(machine, policy), machine)
     run.run()

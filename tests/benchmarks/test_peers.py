@@ -102,7 +102,7 @@ def test_what_was_not_measured_is_a_line_of_the_table(capsys: pytest.CaptureFixt
     assert "llama.cpp" in (shown := capsys.readouterr().out) and "is not installed" in shown
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_command_writes_a_document_in_which_a_missing_peer_has_its_reason(checkpoint: Path, tmp_path: Path) -> None:
     peers = [REFERENCE, *MISSING]
     sizes = ["--shapes", "tiny", "--dtypes", "float32", "--batches", "2", "--contexts", "16", "--prompts", "16", "--rounds", "1"]

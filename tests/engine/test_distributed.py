@@ -267,7 +267,7 @@ with joined(Processes(sys.argv[2], int(sys.argv[4]), int(sys.argv[6]))) as leads
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_each_process_keeps_its_share_of_the_swapped_blocks() -> None:
     with pair(SWAPPING, []) as (leader, follower):
         (printed, said), (_, also_said) = leader.communicate(timeout=280), follower.communicate(timeout=60)

@@ -63,8 +63,9 @@ def seen_without_engine() -> dict[str, Any]:
     return run_program()
 
 
-ALL = list(CASES)
-COUNTED = [name for name, case in CASES.items() if case.counted]
+LONG = {"opt", "gptj_with_sizes_that_do_not_divide"}
+ALL = [pytest.param(name, marks=[pytest.mark.long] if name in LONG else []) for name in CASES]
+COUNTED = [pytest.param(name, marks=[pytest.mark.long] if name in LONG else []) for name, case in CASES.items() if case.counted]
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -120,7 +120,7 @@ def test_a_damaged_checkpoint_is_refused_in_one_line(damage: str, source: Path, 
     assert re.fullmatch(r"cannot (restore|read) [^\n]+\n", child.stdout)
 
 
-@pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
 @pytest.mark.slow
 def test_an_interrupted_conversion_leaves_nothing_that_looks_finished(kind: signal.Signals, source: Path, tmp_path: Path) -> None:
     program = f"""

@@ -197,7 +197,7 @@ def configs(draw: st.DrawFn) -> PreTrainedConfig:
     return (Qwen2Config if kind == "qwen2" else Qwen3Config)(**family, **qwen)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @settings(max_examples=examples(8), deadline=None, suppress_health_check=list(HealthCheck))
 @given(config=configs(), seed=st.integers(0, 5))
 def test_random_configurations_have_the_logits_of_pytorch_dense_and_paged(

@@ -260,7 +260,10 @@ while True:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("num_tokens", "max_bytes"), [(3, 2**30), (3, 20_000), (200_000, 2**30)])
+@pytest.mark.parametrize(
+    ("num_tokens", "max_bytes"),
+    [(3, 20_000), pytest.param(3, 2**30, marks=pytest.mark.long), pytest.param(200_000, 2**30, marks=pytest.mark.long)],
+)
 def test_a_killed_process_leaves_whole_lines_in_order_but_perhaps_for_the_last(
     num_tokens: int, max_bytes: int, tmp_path: Path
 ) -> None:

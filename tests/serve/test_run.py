@@ -113,7 +113,7 @@ run.serve(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("sign", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
 def test_a_server_told_to_end_has_kept_what_it_learned_and_recorded(sign: signal.Signals, tmp_path: Path):
     for round_ in (1, 2):
         port = free_port()

@@ -121,7 +121,9 @@ def whole(connection: socket.socket) -> bytes:
     return received
 
 
-@pytest.mark.parametrize(("sign", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, -signal.SIGINT)])
+@pytest.mark.parametrize(
+    ("sign", "status"), [(signal.SIGTERM, 0), pytest.param(signal.SIGINT, -signal.SIGINT, marks=pytest.mark.long)]
+)
 def test_what_is_under_way_ends_and_nothing_new_begins(sign, status):
     with running(shutdown_timeout_s=20.0) as server:
         decoding, streamed = (server.ask("Count", stream=stream, max_tokens=300) for stream in (False, True))
@@ -159,7 +161,7 @@ def test_what_has_not_ended_in_time_is_told_so():
         assert "2 requests have not ended within 0.5 s and are given up" in log
 
 
-@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("sign", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
 def test_a_second_signal_ends_it_at_once(sign):
     with running(shutdown_timeout_s=600.0) as server:
         decoding = server.ask("Count")

@@ -79,7 +79,7 @@ def test_chunk_after_a_cached_prefix_sees_the_prefix_and_itself(
 @pytest.mark.slow
 @pytest.mark.parametrize("window", [None, 33])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("head_dim", [64, 128, 256])
+@pytest.mark.parametrize("head_dim", [128, pytest.param(64, marks=pytest.mark.long), pytest.param(256, marks=pytest.mark.long)])
 @pytest.mark.parametrize(("queries", "group", "splits"), [(1, 1, 1), (1, 1, 4), (1, 4, 4), (40, 2, None)])
 def test_every_combination_equals_dense_attention(
     queries: int, group: int, splits: int | None, head_dim: int, dtype: str, window: int | None

@@ -117,7 +117,7 @@ def is_ready(url: str) -> bool:
         return False
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_embedded_model_answers_the_examples_of_the_page(embedded_url, open_page):
     page = open_page(embedded_url)
     examples = page.locator("#examples button").all_inner_texts()
