@@ -69,6 +69,13 @@ def targets(scale: Scale, hardware: str, rate_rps: float) -> Table:
     return {label: seeded(case, scale.seeds) for label, case in cases.items()}
 
 
+def overloads(scale: Scale) -> list[tuple[str, str, float, Table]]:
+    """Each pool by its name and its machine, at each rate, and the systems there."""
+    return [
+        (pool, hardware, rate, targets(scale, hardware, rate)) for pool, hardware in POOLS.items() for rate in RATES[hardware]
+    ]
+
+
 def ablation(scale: Scale, hardware: str) -> Table:
     """Each ingredient added to lamps, taken from lamps-plus, and what else was tried."""
     rate = MIDDLE_RATE[hardware]

@@ -57,10 +57,6 @@ def text(scale: Scale, results: Results) -> str:
     return "\n\n".join(map(filled, blocks)).rstrip() + "\n"
 
 
-def _pools(scale: Scale) -> list[tuple[str, str, float, cases.Table]]:
-    return [(pool, hw, rate, cases.targets(scale, hw, rate)) for pool, hw in POOLS.items() for rate in RATES[hw]]
-
-
 def _span(shares: Sequence[float]) -> str:
     low, high = min(shares), max(shares)
     return percent(low) if percent(low) == percent(high) else f"{percent(low)} to {percent(high)}"
@@ -73,7 +69,7 @@ def _gap_closed(found: cases.Table, results: Results, get: Get) -> float:
 
 
 def _summary(scale: Scale, results: Results) -> str:
-    found = [table for _, _, _, table in _pools(scale)]
+    found = [table for _, _, _, table in cases.overloads(scale)]
     changes = {name: [ratio(results, each[PLUS], each[RELEASED], get) for each in found] for name, get in CHANGES}
     sound = {name: [ratio(results, each[PLUS], each[LAMPS], get) for each in found] for name, get in CHANGES}
     means = [ratio(results, each[PLUS_MEANS], each[PLUS], numbers.mean_s) for each in found]
@@ -153,7 +149,7 @@ none helps the tail by much."""
 
 def _admission(scale: Scale, results: Results) -> str:
     rows = []
-    for pool, _, rate, found in _pools(scale):
+    for pool, _, rate, found in cases.overloads(scale):
         for label in (RELEASED, LAMPS):
             quantities = (numbers.preemptions, numbers.recomputed, numbers.mean_s, numbers.p99_s)
             rows.append([pool, f"{rate:g}", label, *(shown(numbers.of(results, found[label], get)) for get in quantities)])
@@ -196,7 +192,7 @@ of delay that grows with the delay.
 
 def _targets(scale: Scale, results: Results) -> str:
     parts = ["## In overload\n\n![Mean, 99th percentile and throughput against lamps as released](images/report/targets.png)"]
-    for pool, hardware, rate, found in _pools(scale):
+    for pool, hardware, rate, found in cases.overloads(scale):
         rows = []
         for label, seeds in found.items():
             changes = (
@@ -271,7 +267,7 @@ def _readings(found: dict[str, cases.Table], results: Results) -> str:
 
 def _knowledge(scale: Scale, results: Results) -> str:
     rows = []
-    for pool, _, rate, found in _pools(scale):
+    for pool, _, rate, found in cases.overloads(scale):
         for label in (PLUS, PLUS_MEANS, PLUS_HISTORY):
             rows.append(
                 [pool, f"{rate:g}", label, *(percent(ratio(results, found[label], found[LAMPS], get)) for _, get in CHANGES)]

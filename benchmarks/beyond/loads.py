@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Sequence
+from itertools import product
+from statistics import fmean
 
 from benchmarks.beyond import agents, cases, live, numbers
 from benchmarks.beyond.cases import LAMPS, PLUS, POOLS, RATES, SOUND, WORKLOADS, Scale
@@ -46,13 +48,21 @@ def live_engine(scale: Scale, results: Results) -> str:
     """The simulated sizes beside measured ones."""
     runs = json.loads(live.RESULTS.read_text(encoding="utf-8"))["runs"]
     seeds = len({run["seed"] for run in runs})
+    rates = dict.fromkeys(run["rate_rps"] for run in runs)
+    changes = {
+        side: [fmean(live.changes(runs, rate, side, path)) for rate, (_, path) in product(rates, live.FIGURES)]
+        for side in ("live", "simulated")
+    }
+    sizes = [measured / simulated for measured, simulated in zip(changes["live"], changes["simulated"], strict=True)]
     return f"""## On an engine
 
 The same two systems on the engine itself, in real time: the embedded model on two cores, a pool of 2,048 tokens, the mixture with
 lengths a quarter and calls a twentieth as long (`python -m benchmarks.beyond.live`), means over {seeds} seeds. The simulation
 beside it is of the same runs, with the costs of steps fitted to other runs of this engine:
 
-{live.as_table(runs)}"""
+{live.as_table(runs)}
+
+The signs are the simulated ones; of the simulated sizes, {100 * min(sizes):.0f} to {100 * max(sizes):.0f} % were measured."""
 
 
 def fairness(scale: Scale, results: Results) -> str:
@@ -76,7 +86,7 @@ runs everybody finishes; the question is how much later."""
             rows.append([kind, *cells])
         blocks.append(f"{pool}, {rate:g} req/s, slowdown by type, mean / P99:\n\n" + table(["type", SOUND, LAMPS, PLUS], rows))
     finished = []
-    for _, _, _, found in _pools(scale):
+    for _, _, _, found in cases.overloads(scale):
         finished += [
             numbers.of(results, found[label], lambda run: run["finished"] / run["arrived"]).mean for label in (SOUND, LAMPS, PLUS)
         ]
