@@ -17,7 +17,6 @@ MODEL = ROOT / "lamps_jax" / "embedded" / "model"
 PROMPT_TOKENS, OUTPUT_TOKENS, REQUESTS = 32, 24, 20
 
 
-@pytest.mark.long
 def requests_of(clients: Path, server: ServerProcess, folder: Path, *, route: str, data: str = "") -> dict[str, list[Any]]:
     """What guidellm says of the requests of a short run at a constant rate."""
     arguments = {
@@ -36,6 +35,7 @@ def requests_of(clients: Path, server: ServerProcess, folder: Path, *, route: st
     return benchmark["requests"]
 
 
+@pytest.mark.long
 def test_guidellm_finds_exact_lengths_of_completions(clients: Path, server: ServerProcess, tmp_path: Path) -> None:
     requests = requests_of(clients, server, tmp_path, route="/v1/completions")
     assert (len(requests["successful"]), requests["errored"]) == (REQUESTS, [])
