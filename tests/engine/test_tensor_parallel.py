@@ -63,7 +63,7 @@ def seen_without_engine() -> dict[str, Any]:
     return run_program()
 
 
-LONG = {"opt", "gptj_with_sizes_that_do_not_divide"}
+LONG = {"gptj", "opt", "gptj_with_sizes_that_do_not_divide"}
 ALL = [pytest.param(name, marks=[pytest.mark.long] if name in LONG else []) for name in CASES]
 COUNTED = [pytest.param(name, marks=[pytest.mark.long] if name in LONG else []) for name, case in CASES.items() if case.counted]
 
@@ -89,6 +89,7 @@ def test_the_pool_is_split_by_heads_and_stays_where_it_is(name: str, seen: Seen)
         assert there["pool_bytes"] == one_device["pool_bytes"] // int(size)
 
 
+@pytest.mark.long
 def test_weights_are_split_but_for_norms_and_the_biases_of_sums(seen: Seen) -> None:
     one_device = seen["gptj"]["1"]["weight_bytes"]
     whole = 4 * HIDDEN * (SHAPE["num_layers"] * 3 + 2)
