@@ -27,14 +27,17 @@ def mean_e2e_s(workload: Workload, machine: Hardware, policy: str = "oracle") ->
     return fmean(simulate(spec)["e2e_s"]["mean"] for spec in specs)
 
 
-@pytest.mark.parametrize("policy", ["oracle", "lamps", "infercept"])
+SOME = ["lamps", *(pytest.param(policy, marks=pytest.mark.long) for policy in ("oracle", "infercept"))]
+
+
+@pytest.mark.parametrize("policy", SOME)
 def test_more_memory_never_hurts_on_average(policy: str):
     means = [mean_e2e_s(MULTI, replace(MACHINE, kv_tokens=room), policy) for room in (2400, 3600, 7200, 19200)]
     assert means == sorted(means, reverse=True)
     assert means[0] > 1.2 * means[-1]
 
 
-@pytest.mark.parametrize("policy", ["oracle", "lamps", "infercept"])
+@pytest.mark.parametrize("policy", SOME)
 def test_faster_tools_never_hurt_on_average(policy: str):
     means = [mean_e2e_s(Shape(duration_scale=scale).apply(MULTI), MACHINE, policy) for scale in (1.0, 0.5, 0.1)]
     assert means == sorted(means, reverse=True)
