@@ -45,6 +45,7 @@ def text(scale: Scale, results: Results) -> str:
         _admission,
         _method,
         _targets,
+        loads.least_mean,
         _ablation,
         _knowledge,
         _tunables,

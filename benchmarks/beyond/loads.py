@@ -5,11 +5,36 @@ from collections.abc import Sequence
 from itertools import product
 from statistics import fmean
 
-from benchmarks.beyond import agents, cases, live, numbers
-from benchmarks.beyond.cases import LAMPS, PLUS, POOLS, RATES, SOUND, WORKLOADS, Scale
-from benchmarks.beyond.numbers import COLUMNS, shown, table
+from benchmarks.beyond import agents, bound, cases, live, numbers
+from benchmarks.beyond.cases import CLAIRVOYANT, LAMPS, PLUS, POOLS, RATES, RELEASED, SOUND, WORKLOADS, Scale
+from benchmarks.beyond.numbers import COLUMNS, percent, shown, table
 from benchmarks.reproduction.case import Case
 from benchmarks.reproduction.pool import Results
+
+
+def least_mean(scale: Scale, results: Results) -> str:
+    """How far below what was reached a mean could be."""
+    runs = json.loads(bound.RESULTS.read_text(encoding="utf-8"))["runs"]
+    rows, most, closed = [], list[float](), list[float]()
+    for pool, hardware, rate, found in cases.overloads(scale):
+        least = [run["least_mean_s"] for run in runs if (run["hardware"], run["rate_rps"]) == (hardware, rate)]
+        released, plus = ([numbers.mean_s(results[case]) for case in found[label]] for label in (RELEASED, PLUS))
+        most.append(fmean(low / base - 1 for low, base in zip(least, released, strict=True)))
+        closed.append((fmean(released) - fmean(plus)) / (fmean(released) - fmean(least)))
+        values = [shown(numbers.of(results, found[label], numbers.mean_s)) for label in (RELEASED, PLUS, CLAIRVOYANT)]
+        rows.append([pool, f"{rate:g}", *values, f"{fmean(least):.0f}", percent(most[-1])])
+    heads = ["pool", "req/s", *(f"{label}: mean, s" for label in (RELEASED, PLUS, CLAIRVOYANT)), "no scheduler below", "change"]
+    return f"""## How low the mean can be
+
+No scheduler, whatever it knows, gets below a mean that follows from the machine alone: a step is never less than its share of
+the pool's memory and its tokens ask for, and no request gets on faster than alone. `python -m benchmarks.beyond.bound` computes
+it, with the proof at its head. It lets every step be full of those who need least, at the speed of a step that is
+empty, and so cannot be reached:
+
+{table(heads, rows)}
+
+Of the way from the released system to there `lamps-plus` goes {100 * min(closed):.0f} to {100 * max(closed):.0f} %. What was
+hoped for on the small pool, {percent(-0.40)}, would be {100 * 0.4 / -min(most):.0f} to {100 * 0.4 / -max(most):.0f} % of it."""
 
 
 def workloads(scale: Scale, results: Results) -> str:
@@ -110,6 +135,5 @@ LIMITS = """## Limits
 - One overload of ten minutes, Poisson arrivals. In an overload that does not end, no order has finite waits.
 - Costs of steps and copies are measured when the engine starts and are not fitted again while it runs.
 - A client's priorities and requests that resume with blocks on the device go before ranks, and outside of the bound.
-- The small pool leaves less to be gained than was hoped for: with sound admission even the clairvoyant is not far below
-  `lamps`, since what is short there is memory for requests that compute.
+- The small pool leaves less to be gained than was hoped for: what is short there is memory for requests that compute.
 """
