@@ -48,12 +48,13 @@ class Watch(Protocol):
 
 @dataclass(slots=True, eq=False)
 class _Submission:
-    """Prompts that came together. What follows `watch` belongs to the engine's thread; `inbox` is read on the loop."""
+    """Prompts that came together. What follows `only_ends` belongs to the engine's thread; `inbox` is read on the loop."""
 
     prompts: Sequence[tuple[list[int], SamplingParams]]
     options: RequestOptions
     loop: asyncio.AbstractEventLoop
     watch: Watch | None = None
+    only_ends: bool = False
     inbox: asyncio.Queue[IndexedEvent | Exception] = field(default_factory=asyncio.Queue)
     request_ids: list[str] = field(default_factory=list)
     num_finished: int = 0
@@ -109,6 +110,7 @@ class AsyncEngine:
         options: RequestOptions = NO_OPTIONS,
         *,
         watch: Watch | None = None,
+        only_ends: bool = False,
     ) -> AsyncGenerator[IndexedEvent, None]:
         """The events of all `prompts`, as they happen, until each has finished.
 
@@ -119,6 +121,7 @@ class AsyncEngine:
         Args:
             options: As for `Engine.add`, of every prompt.
             watch: Hears of them too, and can stop them.
+            only_ends: Whether of each prompt the end alone is wanted, so that nobody is woken for tokens of a reply sent whole.
 
         Raises:
             EngineUnavailable: At once or while iterating, if the engine has failed or was stopped.
@@ -126,7 +129,7 @@ class AsyncEngine:
         """
         if self._closed is not None:
             raise EngineUnavailable(self._closed)
-        return self._generate(prompts, options, watch)
+        return self._generate(prompts, options, watch, only_ends)
 
     @property
     def num_free_places(self) -> int:
@@ -170,9 +173,13 @@ class AsyncEngine:
         self._thread.join()
 
     async def _generate(
-        self, prompts: Sequence[tuple[list[int], SamplingParams]], options: RequestOptions, watch: Watch | None
+        self,
+        prompts: Sequence[tuple[list[int], SamplingParams]],
+        options: RequestOptions,
+        watch: Watch | None,
+        only_ends: bool,
     ) -> AsyncGenerator[IndexedEvent, None]:
-        submission = _Submission(prompts, options, asyncio.get_running_loop(), watch)
+        submission = _Submission(prompts, options, asyncio.get_running_loop(), watch, only_ends)
         if not self._command(lambda: self._begin(submission)):
             raise EngineUnavailable(self._closed)
         if watch is not None:
@@ -268,10 +275,12 @@ class AsyncEngine:
             self._on_finished(submission.prompts[index][0], event.output)
         if submission.watch is not None and event.kind != "text":
             submission.watch.heard(event)
-        if event.kind == "started" or submission not in self._submissions:  # what nobody wants, and nobody listens any more
+        is_wanted = event.kind == "finished" if submission.only_ends else event.kind != "started"
+        if not is_wanted or submission not in self._submissions:  # in which nobody listens any more
             return
-        call = None if event.call is None else replace(event.call)
-        self._outbox.append((submission, (index, replace(event, call=call))))
+        if event.call is not None:
+            event = replace(event, call=replace(event.call))
+        self._outbox.append((submission, (index, event)))
         submission.num_finished += event.kind == "finished"
         if submission.num_finished == len(submission.prompts):
             self._submissions.remove(submission)

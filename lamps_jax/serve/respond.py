@@ -47,10 +47,7 @@ async def _begun(first: str, chunks: AsyncGenerator[str, None]) -> AsyncGenerato
 
 async def _collect(events: AsyncGenerator[IndexedEvent, None]) -> list[RequestOutput]:
     """The outputs once all have finished, in the order of their prompts."""
-    outputs: dict[int, RequestOutput] = {}
-    async for index, event in _checked(events):
-        if event.kind == "finished":
-            outputs[index] = event.output
+    outputs = {index: event.output async for index, event in _checked(events) if event.kind == "finished"}
     return [outputs[index] for index in sorted(outputs)]
 
 
@@ -65,9 +62,9 @@ async def _server_sent(
             async for index, event in checked:
                 if event.kind == "finished":
                     outputs[index] = event.output
-                for chunk in reply.chunks(index, event):
+                if chunks := "".join(map(_data, reply.chunks(index, event))):
                     has_begun = True
-                    yield _data(chunk)
+                    yield chunks
         if include_usage:
             yield _data(reply.usage_chunk([outputs[index] for index in sorted(outputs)]))
     except RequestError as error:

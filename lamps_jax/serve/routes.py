@@ -103,7 +103,7 @@ class _Endpoints:
         self._check_bounds(body)
         engine = self._engine_for(body)
         prepared = await self._preparation.completion(engine, body, _asker(request))
-        events = submit(request, engine, prepared.prompts, prepared.options, timeout_s=body.timeout_s)
+        events = submit(request, engine, prepared.prompts, prepared.options, timeout_s=body.timeout_s, only_ends=not body.stream)
         return await respond(request, body, events, prepared.reply)
 
     async def chat_completions(self, request: Request) -> Response:
@@ -111,7 +111,7 @@ class _Endpoints:
         self._check_bounds(body)
         engine = self._engine_for(body)
         prepared = await self._preparation.chat(engine, body, _asker(request))
-        events = submit(request, engine, prepared.prompts, prepared.options, timeout_s=body.timeout_s)
+        events = submit(request, engine, prepared.prompts, prepared.options, timeout_s=body.timeout_s, only_ends=not body.stream)
         return await respond(request, body, events, prepared.reply)
 
     def _engine_for(self, body: Body) -> AsyncEngine:

@@ -17,11 +17,13 @@ def submit(
     options: RequestOptions = NO_OPTIONS,
     *,
     timeout_s: float | None = None,
+    only_ends: bool = False,
 ) -> AsyncGenerator[IndexedEvent, None]:
     """The events of all prompts, as `AsyncEngine.generate` has them.
 
     Args:
         timeout_s: From the arrival of `request` to the end of its last prompt; None leaves it to the headers and the server.
+        only_ends: As `AsyncEngine.generate` has it.
 
     Raises:
         RequestError: At once, if too many wait or it is too late; while iterating, once the request has run out of time or the
@@ -30,4 +32,4 @@ def submit(
     """
     account = account_of(request.scope)
     account.queue(len(prompts), num_free_places=engine.num_free_places, timeout_s=timeout_s, session_id=options.program_id)
-    return engine.generate(prompts, options, watch=account)
+    return engine.generate(prompts, options, watch=account, only_ends=only_ends)

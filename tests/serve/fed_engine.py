@@ -49,16 +49,23 @@ class FedEngine:
         return {}
 
     def generate(
-        self, prompts: Sequence[tuple[list[int], SamplingParams]], options: RequestOptions = NO_OPTIONS, *, watch: Any = None
+        self,
+        prompts: Sequence[tuple[list[int], SamplingParams]],
+        options: RequestOptions = NO_OPTIONS,
+        *,
+        watch: Any = None,
+        only_ends: bool = False,
     ) -> AsyncGenerator[IndexedEvent, None]:
         self.asked.append((prompts, options))
-        return self._events(prompts)
+        return self._events(prompts, only_ends)
 
-    async def _events(self, prompts: Sequence[tuple[list[int], SamplingParams]]) -> AsyncGenerator[IndexedEvent, None]:
+    async def _events(
+        self, prompts: Sequence[tuple[list[int], SamplingParams]], only_ends: bool
+    ) -> AsyncGenerator[IndexedEvent, None]:
         plays = [self._play(index, sampling) for index, (_, sampling) in enumerate(prompts)]
         for place in range(max(map(len, plays))):  # in turns, as the requests of one batch
             for index, events in enumerate(plays):
-                if place < len(events):
+                if place < len(events) and (events[place].kind == "finished" or not only_ends):
                     yield index, events[place]
 
     def stop(self) -> None:

@@ -53,6 +53,18 @@ def test_prompts_of_one_submission_are_served_together(start):
     assert texts == {0: "Hello to you, with an é and a 🙂.", 1: "It is 1776.", 2: "I do not know."}
 
 
+def test_where_only_the_ends_are_wanted_nothing_else_is_told(start):
+    engine = start(make_engine())
+
+    async def ends() -> list[tuple[int, Event]]:
+        prompts = [prompt_for(engine, question) for question in ("What is 48*37?", "Hello")]
+        return [item async for item in engine.generate(prompts, only_ends=True)]
+
+    items = asyncio.run(ends())
+    assert [event.kind for _, event in items] == ["finished", "finished"]
+    assert {index: event.output.text for index, event in items} == {0: "It is 1776.", 1: "Hello to you, with an é and a 🙂."}
+
+
 def test_many_requests_from_many_tasks_all_finish(start):
     engine = start(make_engine(num_blocks=40))  # too few blocks for all: some are preempted
 
