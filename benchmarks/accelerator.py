@@ -80,7 +80,7 @@ class Report:
 
 def described(run: dict[str, Any]) -> str:
     """A run on a line."""
-    figures = {key: value for key, value in run.items() if not isinstance(value, str | list | dict)}
+    figures = {key: value for key, value in run.items() if isinstance(value, int | float)}
     words = " ".join(str(run[key]) for key in ("part", "phase", "reason") if key in run)
     return f"{words:28} " + " ".join(
         f"{key.removesuffix('_s')}={1e3 * value:.3f}ms" if key.endswith("_s") and not key.endswith("per_s")

@@ -11,11 +11,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn, filesize
 from rich.text import Text
 
-from lamps_jax.engine.build import Progress as ProgressCallback
 from lamps_jax.engine.events import Event
-from lamps_jax.llm import Generation
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # a simulation, which shows its progress too, needs neither JAX nor a tokenizer, which take seconds to import
+    from lamps_jax.engine.build import Progress as ProgressCallback
+    from lamps_jax.llm import Generation
     from lamps_jax.train_predictor.train import Progress as TrainingProgress
 
 
@@ -33,7 +33,7 @@ class Amount(ProgressColumn):
 
 
 @contextmanager
-def progress_bar() -> Iterator[ProgressCallback]:
+def progress_bar() -> Iterator["ProgressCallback"]:
     """A progress bar on standard error for the work before an engine is ready; gone when it is done."""
     columns = (TextColumn("{task.description}"), BarColumn(), Amount(), TimeElapsedColumn())
     console = Console(stderr=True)
@@ -49,7 +49,7 @@ def progress_bar() -> Iterator[ProgressCallback]:
 
 
 @contextmanager
-def training_progress() -> Iterator[tuple[Callable[["TrainingProgress"], None], ProgressCallback]]:
+def training_progress() -> Iterator[tuple[Callable[["TrainingProgress"], None], "ProgressCallback"]]:
     """A progress bar on standard error for training, with loss, tokens a second and time left, and one for the work around it."""
     columns = (TextColumn("{task.description}"), BarColumn(), Amount(), TextColumn("{task.fields[said]}"), TimeElapsedColumn())
     console = Console(stderr=True)
@@ -84,7 +84,7 @@ def show_event(index: int, event: Event) -> None:
         sys.stdout.write("\n")
 
 
-def as_document(generation: Generation) -> dict[str, Any]:
+def as_document(generation: "Generation") -> dict[str, Any]:
     """A generation as `--json` prints it."""
     return {
         "text": generation.text,

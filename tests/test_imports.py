@@ -146,6 +146,8 @@ def test_no_two_modules_import_each_other_even_in_a_circle() -> None:
         "lamps_jax.sim.workloads",
         "lamps_jax.sim.sweep",
         "lamps_jax.study",
+        "lamps_jax.terminal",
+        "lamps_jax.cli",
         "lamps_jax.report.write",
     ],
 )
