@@ -17,9 +17,10 @@ import pytest
 from lamps_jax.engine import history_file
 from lamps_jax.engine.history_file import SCHEMA, History, HistoryFile, HistoryKeeper, history_of, restore
 from lamps_jax.sched.call_history import CallHistory, RememberedCalls
-from lamps_jax.sched.estimates import HistoryPredictor, RememberedSegments, SeenSegment
+from lamps_jax.sched.estimates import HistoryPredictor, SeenSegment
 from lamps_jax.sched.request import FinishReason, Request, SamplingParams
 from lamps_jax.serve.async_engine import AsyncEngine
+from tests.engine.counted_history import counted
 from tests.fakes import make_engine, wait_until
 
 
@@ -33,17 +34,6 @@ def learned() -> History:
         predictor.observe(request, SeenSegment(1, 3 * number))
     calls.observe("Čas\n'", 1e-9)
     return History(calls.remembered(), predictor.remembered())
-
-
-def counted(number: int, tool: str = "a") -> History:
-    """A history all of whose numbers are the same."""
-    return History(
-        [
-            RememberedCalls(name, "", number, float(number), number, float(number), (float(number),) * 3)
-            for name in (tool, "both")
-        ],
-        [RememberedSegments(tool, position, number, float(number), 1.0, number, 1.0, 1.0) for position in range(5)],
-    )
 
 
 def numbers_in(history: History) -> set[int]:
@@ -196,7 +186,8 @@ def test_a_file_that_another_process_is_writing_is_waited_for_and_then_given_up(
 WRITER = """
 import sys
 from pathlib import Path
-from tests.engine.test_history_file import HistoryFile, counted
+from lamps_jax.engine.history_file import HistoryFile
+from tests.engine.counted_history import counted
 path, tool, first, last = sys.argv[1:]
 file = HistoryFile(Path(path), patience_s=60)
 for number in range(int(first), int(last)):
