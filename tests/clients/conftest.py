@@ -17,9 +17,9 @@ CLIENTS = ROOT / ".venv-clients"
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "DO_NOT_TRACK": "1", "LANGSMITH_TRACING": "false"}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server() -> Iterator[ServerProcess]:
-    """One server for a module; when it is through, nothing may be left in it."""
+    """One server for all clients; when they are through, nothing may be left in it."""
     with serving(["--client-keep-s", "5"], environment=ENVIRONMENT) as started:
         yield started
         assert not any(started.unfinished(within_s=15.0).values())

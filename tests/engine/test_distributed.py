@@ -208,6 +208,7 @@ def test_processes_with_other_options_say_which_and_end(generate: list[str]) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_several_processes_must_share_the_devices_equally(generate: list[str]) -> None:
     with pair(LAMPS, generate) as (leader, _):
         _, said = leader.communicate(timeout=120)
@@ -218,6 +219,7 @@ def test_several_processes_must_share_the_devices_equally(generate: list[str]) -
     )
 
 
+@pytest.mark.long
 def test_one_of_several_processes_must_be_told_where_the_others_are() -> None:
     clusters = ("SLURM_", "OMPI_", "KUBERNETES_", "TPU_", "MEGASCALE_", "JAX_COORDINATOR")
     environment = {name: value for name, value in ENVIRONMENT.items() if not name.startswith(clusters)}

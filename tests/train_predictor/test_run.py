@@ -109,6 +109,7 @@ def test_conversations_without_prompts_are_left_out(data: Path, tmp_path: Path) 
     assert counts[0] == counts[1]
 
 
+@pytest.mark.long
 def test_the_example_trains(tmp_path: Path) -> None:
     example = (ROOT / "examples/predictor.toml").read_text()
     model = str(EMBEDDED_MODEL)
