@@ -10,6 +10,8 @@ with the server, and so are part of what is measured; what processors work for t
 
 import argparse
 import asyncio
+import json
+import re
 import shutil
 import statistics
 import subprocess
@@ -19,10 +21,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
-import httpx
-
-from benchmarks.chat_streams import many_connections, stream_chat
 from benchmarks.document import write_document
 from benchmarks.server_process import ServerProcess, options_of, serving
 from lamps_jax.config import EngineConfig, SchedulerConfig
@@ -59,31 +59,49 @@ async def served(url: str, asked: Sequence[str], concurrency: int, *, stream: bo
         RuntimeError: If one is refused or cut off.
     """
     waiting, num_tokens = list(reversed(asked)), 0
-    async with many_connections(url) as client:
 
-        async def one_client() -> None:
-            nonlocal num_tokens
-            while waiting:
-                sampled = await _ask(client, waiting.pop(), stream=stream)
-                num_tokens += sampled
+    async def one_client() -> None:
+        nonlocal num_tokens
+        while waiting:
+            sampled = await _ask(url, waiting.pop(), stream=stream)
+            num_tokens += sampled
 
-        began_s = time.perf_counter()
-        await asyncio.gather(*(one_client() for _ in range(concurrency)))
-        return num_tokens / (time.perf_counter() - began_s)
+    began_s = time.perf_counter()
+    await asyncio.gather(*(one_client() for _ in range(concurrency)))
+    return num_tokens / (time.perf_counter() - began_s)
 
 
-async def _ask(client: httpx.AsyncClient, question: str, *, stream: bool) -> int:
-    body = {
+class _Listener(asyncio.Protocol):
+    """Keeps what comes until the other side is through: the least that a client can do."""
+
+    def __init__(self) -> None:
+        self.ended: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._received = bytearray()
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.ended.set_result(bytes(self._received))
+
+
+async def _ask(url: str, question: str, *, stream: bool) -> int:
+    """Sends one request and reads its answer to the end; tokens that were sampled."""
+    body: dict[str, Any] = {
         "model": "embedded", "messages": [{"role": "user", "content": question}], "temperature": 0,
         "max_tokens": OUTPUT_TOKENS, "min_tokens": OUTPUT_TOKENS, "ignore_eos": True,
     }  # fmt: skip
-    if not stream:
-        response = await client.post("/v1/chat/completions", json=body)
-        return response.raise_for_status().json()["usage"]["completion_tokens"]
-    seen = await stream_chat(client, body)
-    if not seen.is_complete:
-        raise RuntimeError(f"a stream did not end as it should: {seen.error or seen.finish_reason}")
-    return seen.num_tokens
+    if stream:
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
+    content, address = json.dumps(body).encode(), urlsplit(url)
+    head = "POST /v1/chat/completions HTTP/1.1", f"Host: {address.netloc}", f"Content-Length: {len(content)}", "Connection: close"
+    transport, listener = await asyncio.get_running_loop().create_connection(_Listener, address.hostname, address.port)
+    transport.write("\r\n".join((*head, "Content-Type: application/json", "", "")).encode() + content)
+    answer = await listener.ended
+    sampled = re.search(rb'"completion_tokens": ?(\d+)', answer)
+    if sampled is None or (stream and b"data: [DONE]" not in answer):
+        raise RuntimeError(f"an answer did not end as it should: {answer[:1000].decode(errors='replace')}")
+    return int(sampled[1])
 
 
 class Measured(NamedTuple):

@@ -111,8 +111,8 @@ class AsyncEngine:
         *,
         watch: Watch | None = None,
         only_ends: bool = False,
-    ) -> AsyncGenerator[IndexedEvent, None]:
-        """The events of all `prompts`, as they happen, until each has finished.
+    ) -> AsyncGenerator[list[IndexedEvent], None]:
+        """The events of all `prompts` as they happen, as many at a time as there are, until each has finished.
 
         The requests start with the first iteration. Closing the iterator, or cancelling the task that waits for it, aborts those
         that have not finished: their blocks are free within a step. An event's `call` is a copy; its `output` may be read only
@@ -178,7 +178,7 @@ class AsyncEngine:
         options: RequestOptions,
         watch: Watch | None,
         only_ends: bool,
-    ) -> AsyncGenerator[IndexedEvent, None]:
+    ) -> AsyncGenerator[list[IndexedEvent], None]:
         submission = _Submission(prompts, options, asyncio.get_running_loop(), watch, only_ends)
         if not self._command(lambda: self._begin(submission)):
             raise EngineUnavailable(self._closed)
@@ -187,11 +187,17 @@ class AsyncEngine:
         num_unfinished = len(prompts)
         try:
             while num_unfinished:
-                item = await submission.inbox.get()
-                if isinstance(item, Exception):
-                    raise item
-                num_unfinished -= item[1].kind == "finished"
-                yield item
+                items = [await submission.inbox.get(), *(submission.inbox.get_nowait() for _ in range(submission.inbox.qsize()))]
+                arrived = list[IndexedEvent]()
+                for item in items:
+                    if isinstance(item, Exception):
+                        break
+                    arrived.append(item)
+                num_unfinished -= sum(event.kind == "finished" for _, event in arrived)
+                if arrived:
+                    yield arrived
+                if len(arrived) < len(items) and isinstance(failure := items[len(arrived)], Exception):
+                    raise failure
         finally:
             if num_unfinished:
                 self._command(lambda: self._abort(submission))

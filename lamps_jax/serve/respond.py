@@ -18,7 +18,9 @@ from lamps_jax.serve.protocol import RequestError
 from lamps_jax.serve.replies.reply import Reply
 
 
-async def respond(request: Request, body: GenerationBody, events: AsyncGenerator[IndexedEvent, None], reply: Reply) -> Response:
+async def respond(
+    request: Request, body: GenerationBody, events: AsyncGenerator[list[IndexedEvent], None], reply: Reply
+) -> Response:
     """What the client gets of `events`, as `reply` shows them; they are closed when the client leaves.
 
     A stream begins with its first chunk: what goes wrong before has a status of its own.
@@ -45,24 +47,24 @@ async def _begun(first: str, chunks: AsyncGenerator[str, None]) -> AsyncGenerato
             yield chunk
 
 
-async def _collect(events: AsyncGenerator[IndexedEvent, None]) -> list[RequestOutput]:
+async def _collect(events: AsyncGenerator[list[IndexedEvent], None]) -> list[RequestOutput]:
     """The outputs once all have finished, in the order of their prompts."""
-    outputs = {index: event.output async for index, event in _checked(events) if event.kind == "finished"}
+    outputs = {index: event.output async for arrived in _checked(events) for index, event in arrived if event.kind == "finished"}
     return [outputs[index] for index in sorted(outputs)]
 
 
 async def _server_sent(
-    events: AsyncGenerator[IndexedEvent, None], reply: Reply, *, include_usage: bool
+    events: AsyncGenerator[list[IndexedEvent], None], reply: Reply, *, include_usage: bool
 ) -> AsyncGenerator[str, None]:
     """The stream of a reply; an error that comes after its beginning is a chunk of it, and raised before."""
     outputs: dict[int, RequestOutput] = {}
     has_begun = False
     try:
         async with aclosing(_checked(events)) as checked:
-            async for index, event in checked:
-                if event.kind == "finished":
-                    outputs[index] = event.output
-                if chunks := "".join(map(_data, reply.chunks(index, event))):
+            async for arrived in checked:
+                outputs |= {index: event.output for index, event in arrived if event.kind == "finished"}
+                # One piece to send, however many events: where the clients are slower than the engine, that is what costs least.
+                if chunks := "".join(_data(chunk) for index, event in arrived for chunk in reply.chunks(index, event)):
                     has_begun = True
                     yield chunks
         if include_usage:
@@ -74,14 +76,17 @@ async def _server_sent(
     yield "data: [DONE]\n\n"
 
 
-async def _checked(events: AsyncGenerator[IndexedEvent, None]) -> AsyncGenerator[IndexedEvent, None]:
+async def _checked(events: AsyncGenerator[list[IndexedEvent], None]) -> AsyncGenerator[list[IndexedEvent], None]:
     """The same events, with what ends a request before its time raised as `RequestError`."""
     async with aclosing(events):
         try:
-            async for index, event in events:
-                if event.kind == "finished" and event.output.finish_reason in (FinishReason.ERROR, FinishReason.ABORT):
-                    raise _failure(event.output)
-                yield index, event
+            async for arrived in events:
+                for place, (_, event) in enumerate(arrived):
+                    if event.kind == "finished" and event.output.finish_reason in (FinishReason.ERROR, FinishReason.ABORT):
+                        if place:
+                            yield arrived[:place]
+                        raise _failure(event.output)
+                yield arrived
         except EngineUnavailable as error:
             raise RequestError(str(error), status=503, code="engine_unavailable") from error
         except ValueError as error:

@@ -18,7 +18,7 @@ def submit(
     *,
     timeout_s: float | None = None,
     only_ends: bool = False,
-) -> AsyncGenerator[IndexedEvent, None]:
+) -> AsyncGenerator[list[IndexedEvent], None]:
     """The events of all prompts, as `AsyncEngine.generate` has them.
 
     Args:

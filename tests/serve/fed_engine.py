@@ -55,18 +55,18 @@ class FedEngine:
         *,
         watch: Any = None,
         only_ends: bool = False,
-    ) -> AsyncGenerator[IndexedEvent, None]:
+    ) -> AsyncGenerator[list[IndexedEvent], None]:
         self.asked.append((prompts, options))
         return self._events(prompts, only_ends)
 
     async def _events(
         self, prompts: Sequence[tuple[list[int], SamplingParams]], only_ends: bool
-    ) -> AsyncGenerator[IndexedEvent, None]:
+    ) -> AsyncGenerator[list[IndexedEvent], None]:
         plays = [self._play(index, sampling) for index, (_, sampling) in enumerate(prompts)]
         for place in range(max(map(len, plays))):  # in turns, as the requests of one batch
             for index, events in enumerate(plays):
                 if place < len(events) and (events[place].kind == "finished" or not only_ends):
-                    yield index, events[place]
+                    yield [(index, events[place])]
 
     def stop(self) -> None:
         pass

@@ -18,7 +18,8 @@ def prompt_for(engine: AsyncEngine, question: str, **sampling) -> tuple[list[int
 
 
 async def read(engine: AsyncEngine, *questions: str, **sampling) -> list[tuple[int, Event]]:
-    return [item async for item in engine.generate([prompt_for(engine, question, **sampling) for question in questions])]
+    prompts = [prompt_for(engine, question, **sampling) for question in questions]
+    return [item async for arrived in engine.generate(prompts) for item in arrived]
 
 
 def slow_tool(name: str, seconds: float, *, timeout_s: float = 10.0) -> tuple[Tool, threading.Event]:
@@ -58,7 +59,7 @@ def test_where_only_the_ends_are_wanted_nothing_else_is_told(start):
 
     async def ends() -> list[tuple[int, Event]]:
         prompts = [prompt_for(engine, question) for question in ("What is 48*37?", "Hello")]
-        return [item async for item in engine.generate(prompts, only_ends=True)]
+        return [item async for arrived in engine.generate(prompts, only_ends=True) for item in arrived]
 
     items = asyncio.run(ends())
     assert [event.kind for _, event in items] == ["finished", "finished"]
