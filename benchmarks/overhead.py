@@ -4,8 +4,9 @@
 
 The same prompts, with answers of exact length, go through ``LLM.generate`` in this process, and whole and streamed through
 ``lamps-jax serve`` in another, in turns, so that what else the machine does falls on all of them. The clients share the cores
-with the server, and so are part of what is measured; what processors work for the server and for the clients is told apart. With
-``--profile`` py-spy, if it is installed, looks at the server under load.
+with the server, and so are part of what is measured; what processors work for the server and for the clients is told apart. The
+embedded model's tokens are as cheap as an accelerator's; one of 124 million parameters, with random weights, costs a processor
+what models do. With ``--profile`` py-spy, if it is installed, looks at the server under load.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from urllib.parse import urlsplit
 from benchmarks.document import write_document
 from benchmarks.server_process import ServerProcess, options_of, serving
 from lamps_jax.config import EngineConfig, SchedulerConfig
+from lamps_jax.engine.build import EMBEDDED_MODEL
 from lamps_jax.llm import LLM
 from lamps_jax.options import COMPILE_CACHE
 from lamps_jax.sched.request import SamplingParams
@@ -34,6 +36,12 @@ OUTPUT_TOKENS = 64
 WORDS = "one two three four five six seven eight nine ten "
 PROFILED_S = 10.0
 SHOWN = 20
+MODELS: dict[str, dict[str, int]] = {
+    "embedded": {},
+    "124m": {"n_embd": 768, "n_layer": 12, "n_head": 12, "n_inner": 3072},
+}
+"""What is served: the embedded model, or one of another shape with its tokenizer."""
+
 IDLE = "_worker (concurrent/futures/thread.py"
 """Where a thread of a pool waits for work."""
 
@@ -94,6 +102,7 @@ async def _ask(url: str, question: str, *, stream: bool) -> int:
     if stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
     content, address = json.dumps(body).encode(), urlsplit(url)
+    assert address.port is not None, "a server on a free port"
     head = "POST /v1/chat/completions HTTP/1.1", f"Host: {address.netloc}", f"Content-Length: {len(content)}", "Connection: close"
     transport, listener = await asyncio.get_running_loop().create_connection(_Listener, address.hostname, address.port)
     transport.write("\r\n".join((*head, "Content-Type: application/json", "", "")).encode() + content)
@@ -129,7 +138,36 @@ def one_turn(server: ServerProcess, llm: LLM, way: str, asked: Sequence[str], co
     return Measured(rate, *(1e6 * each / num_tokens for each in work_s))
 
 
-def measure(server: ServerProcess, llm: LLM, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+def model_of_shape(name: str, directory: Path) -> str:
+    """What `--model` takes for a name of `MODELS`: a directory without weights, but for the embedded one."""
+    if not MODELS[name]:
+        return name
+    target = directory / name
+    shutil.copytree(EMBEDDED_MODEL, target, ignore=shutil.ignore_patterns("*.safetensors"))
+    config = json.loads((target / "config.json").read_text())
+    (target / "config.json").write_text(json.dumps(config | MODELS[name]))
+    return str(target)
+
+
+def measure(name: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """The ways to serve one model, and what py-spy sees of the server if it is asked to."""
+    scheduler = SchedulerConfig(max_num_seqs=32, max_model_len=1024)
+    load_format = "dummy" if MODELS[name] else "auto"
+    with tempfile.TemporaryDirectory() as folder:
+        model = model_of_shape(name, Path(folder))
+        llm = LLM(model, tools=(), config=EngineConfig(scheduler, load_format=load_format, compile_cache=COMPILE_CACHE))
+        options = options_of(model=model, load_format=load_format, policy="preserve", max_num_seqs=32)
+        with serving([*options, "--no-tools"]) as server:
+            runs = [{"model": name} | run for run in turns_of(server, llm, arguments)]
+            if arguments.profile:
+                functions = profile(server, arguments)
+                runs.append({"workload": "profile", "model": name, "functions": functions})
+                for function in functions[:SHOWN]:
+                    print(f"{function['own']:6.1%} {function['with_callees']:6.1%} {function['function']}")
+    return runs
+
+
+def turns_of(server: ServerProcess, llm: LLM, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """All ways with each number of clients, in turns; the first turn, which compiles what is compiled late, does not count."""
     runs, first = list[dict[str, Any]](), 0
     for concurrency in map(int, arguments.clients.split(",")):
@@ -221,19 +259,15 @@ def main() -> None:
     parser.add_argument("--clients", default="1,8,32", help="requests at a time")
     parser.add_argument("--requests", type=int, default=64, help="requests of each load")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each way")
+    parser.add_argument("--models", default="embedded", help=f"with commas between, of {', '.join(MODELS)}")
     parser.add_argument("--profile", action="store_true", help="also look at the server with py-spy")
+    parser.add_argument("--append", action="store_true", help="adds to the results that are there")
     arguments = parser.parse_args()
-    scheduler = SchedulerConfig(max_num_seqs=32, max_model_len=1024)
-    llm = LLM(tools=(), config=EngineConfig(scheduler, compile_cache=COMPILE_CACHE))
-    heads = f"{'':10} {'clients':>7} {'tokens/s':>9} {'/ in process':>11} {'spread':>11} {'extra µs/token':>15}"
-    print(f"{heads} {'server works':>15} {'clients work':>15}")
-    with serving([*options_of(policy="preserve", max_num_seqs=32), "--no-tools"]) as server:
-        runs = measure(server, llm, arguments)
-        if arguments.profile:
-            functions = profile(server, arguments)
-            runs.append({"workload": "profile", "functions": functions})
-            for function in functions[:SHOWN]:
-                print(f"{function['own']:6.1%} {function['with_callees']:6.1%} {function['function']}")
+    runs = json.loads(arguments.out.read_text())["runs"] if arguments.append else []
+    for name in arguments.models.split(","):
+        heads = f"{name:10} {'clients':>7} {'tokens/s':>9} {'/ in process':>11} {'spread':>11} {'extra µs/token':>15}"
+        print(f"{heads} {'server works':>15} {'clients work':>15}")
+        runs += measure(name, arguments)
     write_document(arguments.out, "overhead", runs)
 
 
