@@ -136,7 +136,7 @@ def shares(runs: Sequence[Mapping[str, Any]]) -> list[tuple[str, float, str]]:
             rows.append((f"{part} of {run['batch']} at {run['context_tokens']}", run["share_of_limit"], limit))
         elif "share_of_copy" in run:
             rows.append((f"{part} {run['phase']} of {run['blocks']} blocks", run["share_of_copy"], "a plain copy"))
-        elif "slowdown" in run:
+        elif "slowdown" in run and "blocks" in run:  # a bench has slowdowns too, of its requests
             rows.append((f"{part} of {run['blocks']} blocks beside decode", 1 / run["slowdown"], "decode alone"))
         elif run.get("phase") == "host":
             rows.append((f"{part}'s time of a step", run["host_s"] / run["step_s"], "the step"))

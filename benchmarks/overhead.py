@@ -102,7 +102,7 @@ async def _ask(url: str, question: str, *, stream: bool) -> int:
     if stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
     content, address = json.dumps(body).encode(), urlsplit(url)
-    assert address.port is not None, "a server on a free port"
+    assert address.hostname and address.port, "a server on a free port of this machine"
     head = "POST /v1/chat/completions HTTP/1.1", f"Host: {address.netloc}", f"Content-Length: {len(content)}", "Connection: close"
     transport, listener = await asyncio.get_running_loop().create_connection(_Listener, address.hostname, address.port)
     transport.write("\r\n".join((*head, "Content-Type: application/json", "", "")).encode() + content)

@@ -62,5 +62,11 @@ def test_a_ratio_to_a_peer_is_a_share_of_its_rate() -> None:
     assert shares([run | {"speedup": speedup}]) == [("124m decode of 8 at 128", 1.5, "the rate of llama.cpp")]
 
 
+def test_the_slowdowns_of_requests_are_no_share_of_anything() -> None:
+    served = {"part": "served", "slowdown": {"mean": 1.5, "p99": 3.0}, "rate_rps": 2.0}
+    swap = {"part": "swap", "slowdown": 1.25, "blocks": 8}
+    assert shares([served, swap]) == [("swap of 8 blocks beside decode", 0.8, "decode alone")]
+
+
 def test_no_two_parts_have_the_same_name() -> None:
     assert len({each.name for each in PARTS}) == len(PARTS)
