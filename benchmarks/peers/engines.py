@@ -189,7 +189,9 @@ class LlamaCpp:
         params = llama_cpp.llama_context_default_params()
         params.n_ctx, params.n_batch, params.n_ubatch = batch * (context + 64), 2048, 512
         params.n_seq_max, params.n_threads, params.n_threads_batch = batch, THREADS, THREADS
-        params.type_k = params.type_v = llama_cpp.GGML_TYPE_F32
+        if dtype == "float32":  # its flash attention computes in half precision
+            params.type_k = params.type_v = llama_cpp.GGML_TYPE_F32
+            params.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
         self._context = llama_cpp.llama_init_from_model(self._model, params)
         self._memory = llama_cpp.llama_get_memory(self._context)
         self._vocab_size = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(self._model))
