@@ -179,12 +179,13 @@ def main() -> None:
     parser.add_argument("--prompts", default="128,512", help="tokens of prompts")
     parser.add_argument("--steps", type=int, default=8, help="decode steps of a time")
     parser.add_argument("--rounds", type=int, default=5, help="pairs of times")
+    parser.add_argument("--append", action="store_true", help="adds to the results that are there")
     arguments = parser.parse_args()
     numbers = {name: [int(size) for size in getattr(arguments, name).split(",")] for name in ("batches", "contexts", "prompts")}
     tasks = [("decode", batch, context, arguments.steps) for context, batch in product(numbers["contexts"], numbers["batches"])]
     tasks += [("prefill", tokens) for tokens in numbers["prompts"]]
     sizes = {"batch": max(numbers["batches"]), "context": max(*numbers["contexts"], *numbers["prompts"])}
-    runs = list[dict[str, Any]]()
+    runs: list[dict[str, Any]] = json.loads(arguments.out.read_text())["runs"] if arguments.append else []
     for shape in arguments.shapes.split(","):
         checkpoint = make_checkpoint(arguments.checkpoints, shape)
         for dtype, peer in product(arguments.dtypes.split(","), arguments.peers.split(",")):
