@@ -133,6 +133,15 @@ def agent_gaps(runs: Iterable[Run]) -> str:
     return table(head, rows)
 
 
+def behind(runs: Iterable[Run], dtype: str) -> str:
+    """Where a peer is the faster one by more than the tenth that two runs differ by, in words; empty if it is nowhere."""
+    return ", ".join(
+        f"{run['phase']} of {run['batch']} beside {run['peer']} ({run['model']}, {run['speedup']['median']:.2f})"
+        for run in runs
+        if run["dtype"] == dtype and "speedup" in run and run["speedup"]["median"] < 0.9
+    )
+
+
 def peers(runs: Iterable[Run]) -> str:
     """Other engines beside ours, pair by pair."""
     rows = [
