@@ -44,10 +44,12 @@ async def stdio(config: McpServerConfig, errors: TextIO, *, max_message_bytes: i
     """
     assert config.command is not None
     environment = get_default_environment() | config.env
+    process: Process | None = None
     with anyio.CancelScope(shield=True):  # half begun it could not be waited for
         process = await anyio.open_process(
             [config.command, *config.args], env=environment, cwd=config.cwd, stderr=errors, start_new_session=True
         )
+    assert process is not None, "what is shielded is done"
     arrived, received = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     sent, leaving = anyio.create_memory_object_stream[SessionMessage](0)
     written, finished = anyio.Event(), anyio.Event()
