@@ -255,7 +255,7 @@ def test_the_keeper_goes_on_after_a_write_that_failed(tmp_path: Path, caplog: py
 
 async def serve(engine: AsyncEngine, question: str = "What is 48*37?") -> FinishReason | None:
     token_ids = engine.tokenizer.encode_prompt(f"Q: {question}\nA:")
-    events = [event async for _, event in engine.generate([(token_ids, SamplingParams())])]
+    events = [event async for arrived in engine.generate([(token_ids, SamplingParams())]) for _, event in arrived]
     return events[-1].output.finish_reason
 
 
