@@ -100,6 +100,7 @@ def test_a_malformed_trace_names_file_line_and_field(tmp_path: Path):
     assert "bad.jsonl" in done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_bench_serves_on_the_engine_of_this_process_and_writes_what_a_simulation_does(tmp_path: Path):
     limits = ("--kv-blocks", "33", "--max-num-seqs", "4", "--max-model-len", "128", "--duration-scale", "0.01")

@@ -14,6 +14,7 @@ TINY = GPTJConfig(
 )  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_every_part_measures_something_and_none_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "accelerator.json"

@@ -43,6 +43,7 @@ def test_guidellm_finds_exact_lengths_of_completions(clients: Path, server: Serv
     assert {each["prompt_tokens"] for each in requests["successful"]} == {PROMPT_TOKENS}
 
 
+@pytest.mark.long
 def test_guidellm_finds_exact_lengths_of_chats_and_its_tools_called(clients: Path, server: ServerProcess, tmp_path: Path) -> None:
     requests = requests_of(clients, server, tmp_path, route="/v1/chat/completions", data=",turns=2,tool_call_turns=1")
     assert (len(requests["successful"]), requests["errored"]) == (REQUESTS, [])

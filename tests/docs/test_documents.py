@@ -62,6 +62,7 @@ def test_every_example_has_a_test_here() -> None:
     assert [path.name for path in (ROOT / "examples").glob("*.py") if f"examples/{path.name}" not in source] == []
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_offline_example_calls_the_calculator() -> None:
     printed = run_python("examples/generate.py")

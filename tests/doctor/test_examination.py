@@ -139,6 +139,7 @@ def test_fit_is_poor_where_errors_are_large_or_nothing_is_explained(fitted_s: tu
     assert is_poor(fit) is poor
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_command_prints_one_document_and_progress_elsewhere(directory: Path) -> None:
     program = "from lamps_jax.cli import main; main()"

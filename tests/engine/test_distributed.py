@@ -195,6 +195,7 @@ def test_two_processes_generate_what_one_does(generate: list[str]) -> None:
     assert followed == ""
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_processes_with_other_options_say_which_and_end(generate: list[str]) -> None:
     command = [*generate, "--tensor-parallel", "2"]

@@ -127,6 +127,7 @@ def test_each_device_swaps_its_own_heads_with_no_word_to_the_others(name: str, s
     }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("kind", "largest"), [("bfloat16", 0.02), ("int8", 1e-5)])
 def test_rounded_weights_give_the_same_logits_on_four_devices(
     kind: str, largest: float, seen_without_engine: dict[str, Any]

@@ -150,6 +150,7 @@ def test_chunks_through_the_prefill_program_have_the_logits_of_pytorch(pair: Pai
     np.testing.assert_allclose(ours, pair.torch_logits(token_ids[None])[0, ends - 1], rtol=0, atol=MAX_ERROR)
 
 
+@pytest.mark.long
 def test_greedy_continuations_are_those_of_pytorch_dense_and_paged(pair: Pair) -> None:
     prompts = [random_tokens(length, seed=length).tolist() for length in (3, 21, 40)]
     theirs = [pair.torch_greedy(prompt, NUM_GENERATED) for prompt in prompts]

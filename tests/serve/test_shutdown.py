@@ -199,7 +199,7 @@ def test_a_server_that_loads_ends_at_the_first_signal():
         assert code == 0
 
 
-@pytest.mark.parametrize("exit_on_failure", [False, True])
+@pytest.mark.parametrize("exit_on_failure", [pytest.param(False, marks=pytest.mark.long), True])
 def test_a_failed_engine_is_told_of_and_ends_the_process_if_that_is_wanted(exit_on_failure):
     with running(exit_on_failure=exit_on_failure) as server:
         other = server.ask("Count")

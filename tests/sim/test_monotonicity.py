@@ -44,6 +44,7 @@ def test_faster_tools_never_hurt_on_average(policy: str):
     assert means == sorted(means, reverse=True)
 
 
+@pytest.mark.long
 def test_a_faster_device_never_hurts_on_average():
     costs = [replace(MACHINE.cost_model, forward_base_s=base) for base in (0.02, 0.01, 0.005)]
     means = [mean_e2e_s(MULTI, replace(MACHINE, cost_model=cost)) for cost in costs]

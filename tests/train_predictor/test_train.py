@@ -222,6 +222,7 @@ print(json.dumps(losses))
 """
 
 
+@pytest.mark.long
 def test_eight_devices_lose_what_one_does() -> None:
     environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8", "PYTHONPATH": "."}
     root = Path(__file__).parents[2]
