@@ -60,9 +60,9 @@ def test_a_long_message_is_cut():
 def test_a_pattern_that_would_take_for_ever_is_not_tried():
     slow = {"type": "string", "pattern": "^(a+)+$"}
     tool = schema_tool(properties={"a": slow}, patternProperties={"^(b+)+$": {"type": "string"}}, additionalProperties=False)
-    began = time.perf_counter()
+    began = time.process_time()
     check_arguments(tool, {"a": "a" * 40 + "!", "b" * 40 + "!": "x"})
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
 
 
 def doubling(depth: int) -> Tool:
@@ -90,10 +90,10 @@ def test_references_that_stand_for_endless_work_are_given_up():
     ],
 )
 def test_a_schema_that_stands_for_endless_work_is_given_up(schema: dict[str, Any], value: Any):
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(ToolError, match="the schema of T cannot be used: it asks for more than can be checked"):
         check_arguments(schema_tool(properties={"a": schema}), {"a": value})
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
 
 
 def test_large_arguments_of_an_ordinary_schema_are_checked():
@@ -108,9 +108,9 @@ def test_large_arguments_of_an_ordinary_schema_are_checked():
 def test_what_stands_twice_is_found_without_comparing_each_with_each():
     tool = schema_tool(properties={"a": {"uniqueItems": True}})
     differing = [{"number": number} for number in range(3000)]
-    began = time.perf_counter()
+    began = time.process_time()
     check_arguments(tool, {"a": differing})
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
     with pytest.raises(ToolError, match="has non-unique elements"):
         check_arguments(tool, {"a": [*differing, {"number": 7}]})
 
