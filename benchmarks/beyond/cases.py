@@ -31,7 +31,7 @@ class Scale:
     few_seeds: tuple[int, ...]
 
 
-WHOLE, QUICK = Scale(600.0, (0, 1, 2), (0,)), Scale(20.0, (0,), (0,))
+WHOLE, QUICK = Scale(600.0, (0, 1, 2, 3, 4), (0,)), Scale(20.0, (0,), (0,))
 
 Table = dict[str, tuple[Case, ...]]
 """Cases of each system, one for each seed."""
