@@ -8,7 +8,8 @@ and cannot have come to it before A of it. Its latency is therefore at least the
 machine does a thing plus R, less its arrival. Over all requests the sum of such mean times is least where the machine takes, of
 what has been released, what belongs to the request of the least work in all, and drops it when one of less is released: Goemans,
 1997, on mean busy times, for which preemption makes the static order of Smith's ratios optimal. What is computed between two
-calls is released at once, A after the arrival: a machine that may begin earlier than the truth is no worse than it.
+calls is released at once, A after the arrival: a machine that may begin earlier than the truth is no worse than it. A prompt is
+one thing, cut into the chunks that ask for least, with the R of its end.
 
     python -m benchmarks.beyond.bound       # of the runs of docs/report.md; a few seconds
 """
@@ -26,7 +27,7 @@ from benchmarks.reproduction.pool import ROOT
 from lamps_jax.sim.fleet import FleetSpec
 from lamps_jax.sim.hardware import Hardware
 from lamps_jax.sim.player import arrivals_of
-from lamps_jax.sim.workload import Script, Segment
+from lamps_jax.sim.workload import Script
 
 RESULTS = ROOT / "benchmarks/results/bound.json"
 
@@ -92,10 +93,15 @@ def stretches_of(script: Script, hardware: Hardware) -> Iterator[Stretch]:
     clock_s, context, news, computed = 0.0, 0, turn.num_prompt_tokens, list[tuple[float, list[tuple[float, float]]]]()
     for segment in turn.segments:
         begin_s, things = clock_s, list[tuple[float, float]]()
-        for num_tokens in _steps(segment, news, hardware.token_budget):
-            context += num_tokens
-            clock_s += hardware.cost_model.forward_s(num_tokens, context)
-            things.append((_work_s(hardware, num_tokens, context), clock_s))
+        if news:
+            chunks = list(_least_chunks(context, news, hardware.token_budget))
+            clock_s += sum(hardware.cost_model.forward_s(size, end) for size, end in chunks)
+            things.append((sum(_work_s(hardware, size, end) for size, end in chunks), clock_s))
+            context += news
+        for _ in range(segment.num_generated_tokens - (news > 0)):  # the last chunk yields a token as a decode does
+            context += 1
+            clock_s += hardware.cost_model.forward_s(1, context)
+            things.append((_work_s(hardware, 1, context), clock_s))
         computed.append((begin_s, things))
         if segment.call is not None:
             clock_s, news = clock_s + segment.call.duration_s, segment.call.num_returned_tokens
@@ -104,11 +110,13 @@ def stretches_of(script: Script, hardware: Hardware) -> Iterator[Stretch]:
         yield Stretch(begin_s, work_s, sum(work * (clock_s - end_s) for work, end_s in things) / work_s)
 
 
-def _steps(segment: Segment, news: int, most: int) -> Iterator[int]:
-    """Tokens of each step of a segment that begins with so many known ones, whose last chunk yields a token as a decode does."""
-    for start in range(0, news, most):
-        yield min(most, news - start)
-    yield from [1] * (segment.num_generated_tokens - (news > 0))
+def _least_chunks(held: int, news: int, most: int) -> Iterator[tuple[int, int]]:
+    """Sizes of chunks and the contexts at their ends, so that there are as few, behind as little, as can be: a short one first.
+
+    However they are cut, the last ends behind everything, the one before at most `most` tokens earlier, and so on.
+    """
+    for end in range(held + news, held, -most):
+        yield min(most, end - held), end
 
 
 def _work_s(hardware: Hardware, num_tokens: int, context: int) -> float:

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.beyond import bound, cases
 from benchmarks.beyond.__main__ import RESULTS
-from benchmarks.beyond.bound import Stretch, Task, least_mean_s, mean_busy_s, stretches_of
+from benchmarks.beyond.bound import Stretch, Task, _least_chunks, least_mean_s, mean_busy_s, stretches_of
 from benchmarks.beyond.cases import RELEASED, WHOLE, drained
 from benchmarks.reproduction.case import GPTJ, VICUNA
 from benchmarks.reproduction.pool import Committed
@@ -81,3 +81,14 @@ def test_no_run_of_the_report_is_below_the_committed_bounds() -> None:
                 num_compared += 1
         assert least_mean_s(table[RELEASED][0]) == pytest.approx(bounds[hardware, rate, table[RELEASED][0].seed])
     assert num_compared == 6 * len(bounds)
+
+
+@pytest.mark.parametrize(("held", "news", "most"), [(0, 9, 4), (3, 8, 4), (5, 1, 4), (2, 12, 5)])
+def test_no_way_to_cut_a_prompt_asks_for_less_than_the_least_chunks(held: int, news: int, most: int) -> None:
+    least = list(_least_chunks(held, news, most))
+    assert sum(size for size, _ in least) == news and max(size for size, _ in least) <= most
+    for inner in itertools.product((False, True), repeat=news - 1):  # after which tokens it is cut
+        ends = [held + place for place, is_cut in enumerate(inner, start=1) if is_cut] + [held + news]
+        if all(end - begin <= most for begin, end in itertools.pairwise([held, *ends])):
+            assert len(ends) >= len(least)
+            assert sum(ends) >= sum(end for _, end in least)
